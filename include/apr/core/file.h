@@ -55,7 +55,7 @@ class OutputFile {
   [[nodiscard]] std::uint32_t crc32_of_file();
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
-  /// Flushes, syncs and renames into place.
+  /// Flushes and renames into place. Atomic against the process dying, not against the machine losing power (no fsync).
   void commit();
 
  private:

@@ -10,7 +10,7 @@
 namespace apr {
 
 /// Text from a file, safe on a terminal: control characters, DEL, C1, bidirectional overrides and invalid UTF-8 become
-/// \n, \t, \e, \0, \xHH or \u{HEX}; a backslash stays as it is unless it would be ambiguous. Cut to `max_chars` with "…".
+/// \n, \t, \e, \0, \xHH or \u{HEX}; a backslash itself stays. Cut to `max_chars` with "…".
 [[nodiscard]] std::string escaped(std::string_view text, std::size_t max_chars = 4096);
 
 /// Offset of the first byte that is not well-formed UTF-8 (RFC 3629: no overlong, no surrogate), or nothing.
