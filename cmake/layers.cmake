@@ -1,8 +1,8 @@
-# apr_add_layer(NAME deps...): the static library apr_NAME of src/NAME/*.cpp (and its folders, main/ apart), linked to the
+# apr_add_layer(NAME deps...): the static library apr_NAME of src/NAME/*.cpp (and its folders, main.cpp apart), linked to the
 # layers below it. The link list repeats the table of allowed includes that tests/lint/layers.py holds.
 function(apr_add_layer name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
-  list(FILTER sources EXCLUDE REGEX "/main/")
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
   if(NOT sources)  # TEMPORARY while the tree grows
     file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/empty.cpp "")
     set(sources ${CMAKE_CURRENT_BINARY_DIR}/empty.cpp)
