@@ -1,0 +1,47 @@
+// The body of every isa_*.cpp: all kernel bodies with internal linkage, and the one constinit table that is exported.
+// An inline function with external linkage here would be merged by the linker with another ISA's copy and run
+// instructions that the machine lacks; tests/lint/isa_objects.py checks the objects for that.
+#include "apr/kernels/quant.h"
+#include "kernels/cpu/quant/common.inl"
+#include "kernels/cpu/quant/k_fit.inl"
+
+#include "kernels/cpu/quant/bf16.inl"
+#include "kernels/cpu/quant/f16.inl"
+#include "kernels/cpu/quant/f32.inl"
+#include "kernels/cpu/quant/q4_0.inl"
+#include "kernels/cpu/quant/q4_1.inl"
+#include "kernels/cpu/quant/q4_k.inl"
+#include "kernels/cpu/quant/q5_0.inl"
+#include "kernels/cpu/quant/q5_1.inl"
+#include "kernels/cpu/quant/q5_k.inl"
+#include "kernels/cpu/quant/q6_k.inl"
+#include "kernels/cpu/quant/q8_0.inl"
+
+#define APR_STRING2(x) #x
+#define APR_STRING(x) APR_STRING2(x)
+#define APR_JOIN2(a, b) a##b
+#define APR_JOIN(a, b) APR_JOIN2(a, b)
+
+namespace apr::kernels {
+namespace {
+
+enum GgmlId : int {
+#define APR_TENSOR_TYPE(symbol, text, id, block_elements, block_bytes, status) ggml_id_##symbol = id,
+#include "apr/core/tensor_types.def"
+#undef APR_TENSOR_TYPE
+};
+
+constexpr KernelTable make_table() {
+  KernelTable table = {APR_STRING(APR_ISA_NAME), {}};
+#define APR_QUANT_KERNEL(symbol, dequantize, quantize) table.quant[ggml_id_##symbol] = {dequantize, quantize};
+#include "kernels/cpu/quant_kernels.def"
+#undef APR_QUANT_KERNEL
+  return table;
+}
+
+}  // namespace
+
+extern const KernelTable APR_JOIN(table_, APR_ISA_NAME);
+constinit const KernelTable APR_JOIN(table_, APR_ISA_NAME) = make_table();
+
+}  // namespace apr::kernels
