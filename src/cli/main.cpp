@@ -1,1 +1,5 @@
-int main() { return 1; }
+#include "src/cli/app.h"
+
+int main(int argc, char** argv) {
+  return apr::cli::run_main(argc, argv);
+}

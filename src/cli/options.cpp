@@ -1,0 +1,42 @@
+#include "src/cli/options.h"
+
+#include <fmt/format.h>
+
+#include "apr/core/error.h"
+#include "apr/core/text.h"
+
+namespace apr::cli {
+
+CLI::Option* add_number(CLI::App& app, const std::string& flag, std::function<void(std::uint64_t)> set,
+                        std::uint64_t min, std::uint64_t max, const std::string& description) {
+  const std::string shown = flag.substr(flag.rfind(',') + 1);
+  auto parse = [set = std::move(set), min, max, shown](const std::string& text) {
+    const auto value = parse_u64(text);
+    const std::string want = max == UINT64_MAX ? fmt::format("a number, decimal or 0x hexadecimal, at least {}", min)
+                                               : fmt::format("a number from {} to {}", min, max);
+    if (!value) throw Error(ErrorCode::Usage, "not a number").in(shown).want(want).got(text);
+    if (*value < min || *value > max)
+      throw Error(ErrorCode::Usage, "number out of range").in(shown).want(want).got(text);
+    set(*value);
+  };
+  return app.add_option_function<std::string>(flag, parse, description)->type_name("N");
+}
+
+CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::vector<std::string_view> choices,
+                        std::function<void(std::size_t)> set, const std::string& description) {
+  const std::string shown = flag.substr(flag.rfind(',') + 1);
+  const std::string all = fmt::format("{}", fmt::join(choices, "|"));
+  auto parse = [set = std::move(set), choices = std::move(choices), all, shown](const std::string& text) {
+    for (std::size_t i = 0; i < choices.size(); ++i)
+      if (choices[i] == text) return set(i);
+    throw Error(ErrorCode::Usage, "unknown value").in(shown).want(all).got(text).help(did_you_mean(text, choices));
+  };
+  return app.add_option_function<std::string>(flag, parse, description)->type_name(all);
+}
+
+std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates) {
+  const auto near = nearest(word, candidates, 1);
+  return near.empty() ? std::string{} : fmt::format("did you mean {}?", near.front());
+}
+
+}  // namespace apr::cli

@@ -1,0 +1,185 @@
+#include "src/cli/usage.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "src/cli/commands.h"
+#include "src/cli/options.h"
+
+namespace apr::cli {
+namespace {
+
+constexpr std::size_t kColumns = 100;
+
+struct ExitLine {
+  ErrorCode code;
+  std::string_view meaning;
+};
+constexpr ExitLine kExitLines[] = {
+    {ErrorCode::Internal, "internal error: a bug in apr"},
+    {ErrorCode::Usage, "the command line is wrong"},
+    {ErrorCode::NotFound, "file not found, or not a regular readable file"},
+    {ErrorCode::InvalidFormat, "the bytes break the rules of their format"},
+    {ErrorCode::ValidationFailed, "a check failed, or there was nothing to check"},
+    {ErrorCode::ModelLoad, "a sound file that cannot be loaded as a model"},
+    {ErrorCode::Io, "reading or writing failed"},
+    {ErrorCode::Inference, "running the model failed"},
+    {ErrorCode::Unsupported, "not in this build, or not on this machine"},
+    {ErrorCode::Network, "a transfer failed"},
+    {ErrorCode::Interrupted, "interrupted"},
+};
+
+/// Appends `text` wrapped at kColumns, continuation lines indented by `indent`; the first line starts at column `used`.
+void append_wrapped(std::string& out, std::string_view text, std::size_t indent, std::size_t used) {
+  std::size_t column = used;
+  bool first = true;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    const std::string_view word = text.substr(0, end);
+    if (!first && column + 1 + word.size() > kColumns) {
+      out += '\n' + std::string(indent, ' ');
+      column = indent;
+    } else if (!first) {
+      out += ' ';
+      ++column;
+    }
+    out += word;
+    column += word.size();
+    first = false;
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  out += '\n';
+}
+
+void append_entry(std::string& out, const Style& style, std::string_view label, std::string_view text,
+                  std::size_t column) {
+  out += "  ";
+  style.append(out, Role::Name, label);
+  std::size_t used = 2 + label.size();
+  if (used + 2 > column) {
+    out += '\n';
+    used = 0;
+  }
+  out += std::string(column - used, ' ');
+  append_wrapped(out, text, column, column);
+}
+
+std::string option_label(const CLI::Option& option) {
+  std::vector<std::string> names;
+  for (const auto& s : option.get_snames()) names.push_back("-" + s);
+  for (const auto& l : option.get_lnames()) names.push_back("--" + l);
+  std::string label = names.empty() ? option.get_name(true) : fmt::format("{}", fmt::join(names, ", "));
+  const bool takes_value = option.get_items_expected_max() > 0;
+  if (!names.empty() && takes_value && !option.get_type_name().empty()) label += ' ' + option.get_type_name();
+  return label;
+}
+
+/// Options of one app, by group; positionals first.
+void append_options(std::string& out, const Style& style, const CLI::App& app, std::string_view default_heading) {
+  constexpr std::size_t kColumn = 30;
+  std::vector<std::string> groups;
+  const auto options = app.get_options();
+  for (const CLI::Option* option : options) {
+    if (option->get_group().empty()) continue;
+    if (std::find(groups.begin(), groups.end(), option->get_group()) == groups.end())
+      groups.push_back(option->get_group());
+  }
+  for (const std::string& group : groups) {
+    style.append(out, Role::Heading, group == "Options" ? default_heading : std::string_view(group));
+    out += '\n';
+    for (const CLI::Option* option : options)
+      if (option->get_group() == group)
+        append_entry(out, style, option_label(*option), option->get_description(), kColumn);
+    out += '\n';
+  }
+}
+
+std::vector<std::string> long_options(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options())
+    for (const auto& l : option->get_lnames()) names.push_back("--" + l);
+  return names;
+}
+
+Error unknown_option(const CLI::App& app, const CLI::App* command, std::string_view given) {
+  const std::string_view flag = given.substr(0, given.find('='));
+  std::vector<std::string> names = command ? long_options(*command) : std::vector<std::string>{};
+  for (auto& global : long_options(app)) names.push_back(std::move(global));
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  std::string hint = flag.starts_with("--") ? did_you_mean(flag, views) : std::string{};
+  if (hint.empty()) hint = command ? fmt::format("see apr {} --help", command->get_name()) : "see apr --help";
+  return Error(ErrorCode::Usage, fmt::format("unknown option {}", flag)).help(std::move(hint));
+}
+
+Error unknown_command(std::string_view given) {
+  std::vector<std::string_view> names;
+  for (const Command& command : commands()) names.push_back(command.name);
+  std::string hint = did_you_mean(given, names);
+  if (hint.empty()) hint = "apr --help lists the commands";
+  return Error(ErrorCode::Usage, fmt::format("unknown command {}", given)).help(std::move(hint));
+}
+
+}  // namespace
+
+std::string program_help(const CLI::App& app, const Style& style) {
+  std::string out = "apr: one program for the life of a model file (GGUF, APR, SafeTensors)\n\n";
+  style.append(out, Role::Heading, "Usage");
+  out += "\n  apr COMMAND [options] ...\n  apr COMMAND --help        what it does, its options, examples\n\n";
+  std::vector<std::string_view> groups;
+  for (const Command& command : commands())
+    if (std::find(groups.begin(), groups.end(), command.group) == groups.end()) groups.push_back(command.group);
+  for (const std::string_view group : groups) {
+    style.append(out, Role::Heading, group);
+    out += '\n';
+    for (const Command& command : commands())
+      if (command.group == group) append_entry(out, style, command.name, command.summary, 14);
+    out += '\n';
+  }
+  append_options(out, style, app, "Global options, before or after the command");
+  style.append(out, Role::Heading, "Exit status");
+  out += "\n    0  ok\n";
+  for (const ExitLine& line : kExitLines) out += fmt::format("  {:3}  {}\n", exit_status(line.code), line.meaning);
+  return out;
+}
+
+std::string command_help(const CLI::App& command, const Style& style) {
+  std::string out = fmt::format("apr {}: ", command.get_name());
+  append_wrapped(out, command.get_description(), 0, out.size());
+  out += '\n';
+  style.append(out, Role::Heading, "Usage");
+  out += fmt::format("\n  apr {}", command.get_name());
+  for (const CLI::Option* option : command.get_options())
+    if (option->get_positional()) out += ' ' + option->get_name(true);
+  out += " [options]\n\n";
+  append_options(out, style, command, "Options");
+  append_options(out, style, *command.get_parent(), "Global options");
+  style.append(out, Role::Heading, "Examples");
+  out += '\n' + command.get_footer() + '\n';
+  return out;
+}
+
+void append_help(Json& document, const std::string& text) {
+  document["commands"] = Json::array();
+  for (const Command& command : commands())
+    document["commands"].push_back({{"name", command.name}, {"group", command.group}, {"summary", command.summary}});
+  document["exit_status"] = {{"ok", 0}};
+  for (const ExitLine& line : kExitLines)
+    document["exit_status"][std::string(name(line.code))] = exit_status(line.code);
+  document["text"] = text;
+}
+
+Error usage_error(const CLI::App& app, const CLI::ParseError& refusal) {
+  const auto chosen = app.get_subcommands();
+  const CLI::App* command = chosen.empty() ? nullptr : chosen.front();
+  const auto left = app.remaining(true);
+  const auto flag = std::find_if(left.begin(), left.end(), [](const auto& s) { return s.size() > 1 && s[0] == '-'; });
+  if (!command && !left.empty() && left.front()[0] != '-') return unknown_command(left.front());
+  if (flag != left.end()) return unknown_option(app, command, *flag);
+  const std::string see = command ? fmt::format("see apr {} --help", command->get_name()) : "see apr --help";
+  if (!left.empty()) return Error(ErrorCode::Usage, "unexpected argument").got(left.front()).help(see);
+  return Error(ErrorCode::Usage, refusal.what()).help(see);
+}
+
+}  // namespace apr::cli
