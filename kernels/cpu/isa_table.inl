@@ -2,12 +2,35 @@
 // An inline function with external linkage here would be merged by the linker with another ISA's copy and run
 // instructions that the machine lacks; tests/lint/isa_objects.py checks the objects for that.
 #include "apr/kernels/quant.h"
+// clang-format off: these three first
 #include "kernels/cpu/quant/common.inl"
+#include "kernels/cpu/quant/iq_grids.inl"
 #include "kernels/cpu/quant/k_fit.inl"
+// clang-format on
 
 #include "kernels/cpu/quant/bf16.inl"
 #include "kernels/cpu/quant/f16.inl"
 #include "kernels/cpu/quant/f32.inl"
+#include "kernels/cpu/quant/f64.inl"
+#include "kernels/cpu/quant/i16.inl"
+#include "kernels/cpu/quant/i32.inl"
+#include "kernels/cpu/quant/i64.inl"
+#include "kernels/cpu/quant/i8.inl"
+#include "kernels/cpu/quant/iq1_m.inl"
+#include "kernels/cpu/quant/iq1_s.inl"
+#include "kernels/cpu/quant/iq2_s.inl"
+#include "kernels/cpu/quant/iq2_xs.inl"
+#include "kernels/cpu/quant/iq2_xxs.inl"
+#include "kernels/cpu/quant/iq3_s.inl"
+#include "kernels/cpu/quant/iq3_xxs.inl"
+#include "kernels/cpu/quant/iq4_nl.inl"
+#include "kernels/cpu/quant/iq4_xs.inl"
+#include "kernels/cpu/quant/mxfp4.inl"
+#include "kernels/cpu/quant/nvfp4.inl"
+#include "kernels/cpu/quant/q1_0.inl"
+#include "kernels/cpu/quant/q2_0.inl"
+#include "kernels/cpu/quant/q2_k.inl"
+#include "kernels/cpu/quant/q3_k.inl"
 #include "kernels/cpu/quant/q4_0.inl"
 #include "kernels/cpu/quant/q4_1.inl"
 #include "kernels/cpu/quant/q4_k.inl"
@@ -16,6 +39,10 @@
 #include "kernels/cpu/quant/q5_k.inl"
 #include "kernels/cpu/quant/q6_k.inl"
 #include "kernels/cpu/quant/q8_0.inl"
+#include "kernels/cpu/quant/q8_1.inl"
+#include "kernels/cpu/quant/q8_k.inl"
+#include "kernels/cpu/quant/tq1_0.inl"
+#include "kernels/cpu/quant/tq2_0.inl"
 
 #define APR_STRING2(x) #x
 #define APR_STRING(x) APR_STRING2(x)

@@ -88,6 +88,40 @@ inline int round_to(float value, float low, float high) {
   return truncate_to(value + half, low, high);
 }
 
+/// Rounds to the nearest integer, halves to even: the FPU's own rounding at a magnitude where the unit is 1.
+inline int round_even_to(float value, float low, float high) {
+  return static_cast<int>((clamp(value, low, high) + 0x1.8p23f) - 0x1.8p23f);
+}
+/// Rounds halves away from zero to an integer type, saturating; NaN is 0.
+template <typename T>
+inline T saturated(float value) {
+  constexpr int bits = 8 * static_cast<int>(sizeof(T));
+  constexpr T highest = static_cast<T>((uint64_t{1} << (bits - 1)) - 1), lowest = static_cast<T>(-highest - 1);
+  const double rounded = static_cast<double>(value) + (value < 0.0f ? -0.5 : 0.5);  // the conversion truncates
+  if (value != value) return 0;
+  if (rounded >= static_cast<double>(uint64_t{1} << (bits - 1))) return highest;
+  return rounded <= static_cast<double>(lowest) ? lowest : static_cast<T>(rounded);
+}
+
+/// For each x[i] the code whose value[code] * scale lies nearest; of equally near ones the lowest code.
+template <int N>
+inline void nearest_codes(const float* __restrict x, float scale, const int8_t* __restrict value,
+                          int32_t* __restrict code) {
+  float error[N];
+  for (int i = 0; i < N; ++i) {
+    error[i] = __builtin_fabsf(static_cast<float>(value[0]) * scale - x[i]);
+    code[i] = 0;
+  }
+  for (int32_t k = 1; k < 16; ++k) {
+    const float candidate = static_cast<float>(value[k]) * scale;
+    for (int i = 0; i < N; ++i) {
+      const float other = __builtin_fabsf(candidate - x[i]);
+      code[i] = other < error[i] ? k : code[i];
+      error[i] = other < error[i] ? other : error[i];
+    }
+  }
+}
+
 inline float inverse_or_zero(float value) {
   return value != 0.0f ? 1.0f / value : 0.0f;
 }

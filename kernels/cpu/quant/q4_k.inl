@@ -35,8 +35,12 @@ void quantize_q4_k(const float* __restrict src, void* dst, int64_t n_blocks) {
   for (int64_t i = 0; i < n_blocks; ++i, block += 144, src += 256) {
     float x[256];
     uint8_t q[256];
+    ScaleMinBlock<8> fit;
     load_finite<256>(src, x);
-    quantize_scale_min<15>(x, block, q);
+    fit_scale_min<8, 15, 63>(x, fit, q);
+    store(block, fit.d);
+    store(block + 2, fit.dmin);
+    store_scale_mins(fit.scale, fit.min, block + 4);
     for (int pair = 0; pair < 4; ++pair) {
       for (int j = 0; j < 32; ++j) {
         block[16 + 32 * pair + j] = static_cast<uint8_t>(q[64 * pair + j] | (q[64 * pair + 32 + j] << 4));

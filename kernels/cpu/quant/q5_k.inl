@@ -39,8 +39,12 @@ void quantize_q5_k(const float* __restrict src, void* dst, int64_t n_blocks) {
   for (int64_t i = 0; i < n_blocks; ++i, block += 176, src += 256) {
     float x[256];
     uint8_t q[256];
+    ScaleMinBlock<8> fit;
     load_finite<256>(src, x);
-    quantize_scale_min<31>(x, block, q);
+    fit_scale_min<8, 31, 63>(x, fit, q);
+    store(block, fit.d);
+    store(block + 2, fit.dmin);
+    store_scale_mins(fit.scale, fit.min, block + 4);
     for (int j = 0; j < 32; ++j) {
       int bits = 0;
       for (int s = 0; s < 8; ++s) bits |= (q[32 * s + j] >> 4) << s;

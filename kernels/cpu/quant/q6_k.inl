@@ -36,21 +36,12 @@ void dequantize_q6_k(const void* src, float* __restrict dst, int64_t n_blocks) {
 void quantize_q6_k(const float* __restrict src, void* dst, int64_t n_blocks) {
   uint8_t* __restrict block = static_cast<uint8_t*>(dst);
   for (int64_t i = 0; i < n_blocks; ++i, block += 210, src += 256) {
-    float x[256], scale[16];
+    float x[256];
     uint8_t q[256];
+    int scale[16];
     load_finite<256>(src, x);
-    for (int s = 0; s < 16; ++s) scale[s] = signed_absolute_max<16>(x + 16 * s) / -32.0f;
-    store_f16(block + 208, signed_absolute_max<16>(scale) / -128.0f);
-    const float d = load_f16(block + 208);
-    const float inverse_d = inverse_or_zero(d);
-    for (int s = 0; s < 16; ++s) {
-      const int stored = round_to(scale[s] * inverse_d, -128.0f, 127.0f);
-      block[192 + s] = static_cast<uint8_t>(stored);
-      const float inverse = inverse_or_zero(d * static_cast<float>(stored));
-      for (int j = 0; j < 16; ++j) {
-        q[16 * s + j] = static_cast<uint8_t>(round_to(x[16 * s + j] * inverse, -32.0f, 31.0f) + 32);
-      }
-    }
+    store(block + 208, fit_signed_scales<32, 128>(x, scale, q));
+    for (int s = 0; s < 16; ++s) block[192 + s] = static_cast<uint8_t>(scale[s]);
     for (int half = 0; half < 2; ++half) {
       const uint8_t* __restrict h = q + 128 * half;
       for (int j = 0; j < 64; ++j) {

@@ -1,0 +1,16 @@
+// I16: one two's complement integer of 2 byte(s) per element, little-endian.
+namespace apr::kernels {
+namespace {
+
+void dequantize_i16(const void* src, float* __restrict dst, int64_t n_blocks) {
+  const uint8_t* __restrict bytes = static_cast<const uint8_t*>(src);
+  for (int64_t i = 0; i < n_blocks; ++i) dst[i] = static_cast<float>(load<int16_t>(bytes + 2 * i));
+}
+/// Halves round away from zero; saturates; NaN is 0.
+void quantize_i16(const float* __restrict src, void* dst, int64_t n_blocks) {
+  uint8_t* __restrict bytes = static_cast<uint8_t*>(dst);
+  for (int64_t i = 0; i < n_blocks; ++i) store(bytes + 2 * i, saturated<int16_t>(src[i]));
+}
+
+}  // namespace
+}  // namespace apr::kernels
