@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -69,7 +70,7 @@ class ModelFile {
   std::string version;  // "3", "2.0", "" for SafeTensors
   std::endian byte_order = std::endian::little;
   std::uint64_t alignment = 1;  // of tensor data
-  std::uint64_t data_offset = 0;  // of the tensor data section in files[0]
+  std::uint64_t data_offset = 0;  // of the tensor data section in files[0]; 0 = the header broke off before it
   std::vector<std::unique_ptr<MappedFile>> files;  // shards in order; one for a plain file
   std::vector<MetadataEntry> metadata;             // file order
   std::vector<TensorInfo> tensors;                 // file order
@@ -78,6 +79,7 @@ class ModelFile {
   std::vector<std::string> companions;  // paths of config.json, tokenizer.json, ... found beside the file
   std::optional<bool> data_checksum_ok;  // APR footer: nothing = not verified in this run
 
+  /// The first entry or tensor of that name, or null.
   [[nodiscard]] const MetadataEntry* find_metadata(std::string_view key) const;
   [[nodiscard]] const TensorInfo* find_tensor(std::string_view tensor_name) const;
   /// Stored bytes of a tensor. Throws InvalidFormat when it is not readable.
@@ -94,7 +96,9 @@ class ModelFile {
 
  private:
   std::unique_ptr<std::deque<std::string>> kept_;
+  // Filled by the find functions, so the first lookup of a new model belongs to one thread.
   mutable std::unordered_map<std::string_view, std::size_t> metadata_index_, tensor_index_;
+  mutable std::size_t n_metadata_indexed_ = 0, n_tensors_indexed_ = 0;
 };
 
 /// Opens a model of any supported format, recognised by its bytes, never by its name.

@@ -20,8 +20,11 @@ struct WriteValue {
   std::variant<std::uint64_t, std::int64_t, double, bool, std::string, std::vector<std::string>, std::vector<std::int64_t>,
                std::vector<double>>
       data;
-  ValueType element = ValueType::String;  // element type when `type` is Array
-  bool is_json = false;                   // the string holds JSON text (an object), written verbatim by JSON formats
+  // Element type when `type` is Array. Integers and booleans of any width stand in the vector of i64; of u64, the 64 bits.
+  ValueType element = ValueType::String;
+  // The string holds JSON text: an object (`type` String), null, or a nested or mixed array (`type` and `element` Array).
+  // JSON formats write it verbatim; GGUF writes an object as a string and refuses the others.
+  bool is_json = false;
 
   static WriteValue u8(std::uint8_t v);
   static WriteValue u32(std::uint32_t v);
@@ -34,7 +37,7 @@ struct WriteValue {
   static WriteValue i32s(std::vector<std::int64_t> v);
   static WriteValue f32s(std::vector<double> v);
   static WriteValue json(std::string text);
-  /// The same value as one that was read (arrays are decoded).
+  /// The same value as one that was read: arrays are decoded, objects and nested or mixed arrays become JSON text.
   static WriteValue copy_of(const Value& value);
 };
 
