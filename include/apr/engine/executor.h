@@ -1,0 +1,86 @@
+// Running a plan. Two executors share this interface: the exact one (reference, simple, slow) and the fast one.
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "apr/model/plan.h"
+
+namespace apr::engine {
+
+enum class LogitsRequest : std::uint8_t { None, Last, All };
+
+using Clock = std::chrono::steady_clock;
+
+/// Told what an executor did. Called on the thread that called forward(), between ops: it must be quick.
+class OpObserver {
+ public:
+  virtual ~OpObserver() = default;
+  /// Before the first op of a forward() call.
+  virtual void pass_begin(const model::Batch& batch) noexcept = 0;
+  /// `count` ops of the plan from index `first` on ran between the stamps. An executor that fuses neighbours reports
+  /// them as one span; every op of the plan is in exactly one span of a pass, in order (when no logits are wanted, the
+  /// ops of RowSet::Logits and the SelectRows before them do not run and are in none).
+  virtual void ops_done(std::size_t first, std::size_t count, Clock::time_point begin,
+                        Clock::time_point end) noexcept = 0;
+  /// After the last op; the stamps span the whole call.
+  virtual void pass_end(Clock::time_point begin, Clock::time_point end) noexcept = 0;
+};
+
+/// What an executor needs, known before anything is allocated.
+struct MemoryPlan {
+  std::uint64_t mapped_bytes = 0;   // weights used where the file has them (page cache, not counted as new)
+  std::uint64_t weights_bytes = 0;  // weights converted or repacked into own memory
+  std::uint64_t kv_bytes = 0;       // keys and values for n_ctx positions
+  std::uint64_t arena_bytes = 0;    // values of one batch, scratch of the threads included
+  [[nodiscard]] std::uint64_t allocated_bytes() const noexcept { return weights_bytes + kv_bytes + arena_bytes; }
+};
+/// "weights 93.8 MiB mapped, KV cache 90.0 MiB (2048 tokens), ..."
+[[nodiscard]] std::string describe(const MemoryPlan& memory, std::uint32_t n_ctx);
+/// MemAvailable of /proc/meminfo; the maximum of the type where it cannot be read.
+[[nodiscard]] std::uint64_t available_memory();
+/// Throws ModelLoad with all the numbers when the plan does not fit into `limit_bytes`.
+void require_fits(const MemoryPlan& memory, std::uint32_t n_ctx, std::uint64_t limit_bytes);
+
+struct ExecutorOptions {
+  std::uint32_t n_ctx = 0;               // positions of the KV cache; 0: the trained context, at most kDefaultContext
+  std::uint32_t n_batch = 256;           // most tokens of one forward() call
+  unsigned n_threads = 0;                // 0: available_cpus()
+  std::uint64_t memory_limit_bytes = 0;  // 0: available_memory()
+};
+inline constexpr std::uint32_t kDefaultContext = 4096;
+/// The options with every 0 replaced. Throws Usage for a context above the trained one of the model, or of no token.
+[[nodiscard]] ExecutorOptions resolved(const model::Plan& plan, ExecutorOptions options);
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  /// Runs `tokens` (1 .. n_batch of them) at positions `position` .. ; positions below must have been run before, those
+  /// from `position` on are overwritten: to go back, call it with a smaller position.
+  /// `logits` gets n_vocab floats for Last, tokens.size() * n_vocab for All, nothing for None.
+  /// Throws Usage (position, token id or buffer out of range) and Inference when a logit is not finite: the message
+  /// names the op and layer that first made a NaN or an infinity.
+  virtual void forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
+                       std::span<float> logits) = 0;
+  [[nodiscard]] virtual std::string_view name() const noexcept = 0;  // "exact", "fast avx2", ...
+  [[nodiscard]] virtual const MemoryPlan& memory() const noexcept = 0;
+  [[nodiscard]] virtual const ExecutorOptions& options() const noexcept = 0;
+  [[nodiscard]] virtual const model::Plan& plan() const noexcept = 0;
+  /// Null takes it away. Not owned.
+  virtual void set_observer(OpObserver* observer) noexcept = 0;
+};
+
+/// Values f32, sums in double, weights dequantised row by row as they are used, KV cache f32. The arithmetic of a row
+/// does not depend on threads or on how a prompt is cut: the same logits, bit for bit, for any of them. The plan must
+/// outlive it. Throws ModelLoad when it does not fit into memory.
+[[nodiscard]] std::unique_ptr<Executor> make_exact_executor(const model::Plan& plan, const ExecutorOptions& options);
+
+/// Checks the arguments of forward(); for executors.
+void check_forward(const model::Plan& plan, const ExecutorOptions& options, std::span<const std::int32_t> tokens,
+                   std::uint32_t position, std::uint32_t n_past, LogitsRequest request, std::size_t n_logits);
+
+}  // namespace apr::engine
