@@ -76,13 +76,8 @@ std::vector<WriteEntry> gguf_metadata(const SynthPreset& p, const SynthQuant& qu
   const auto real = [&](const char* key, double value) {
     out.push_back({std::string(p.arch) + key, WriteValue::f32(static_cast<float>(value))});
   };
-  // llama-quantize sets these two anew, which moves them to the end.
-  const auto add_types = [&](bool version_first) {
-    const WriteEntry file_type{"general.file_type", WriteValue::u32(quant.file_type)};
-    const WriteEntry version{"general.quantization_version", WriteValue::u32(2)};  // GGML_QNT_VERSION of ggml.h
-    out.push_back(version_first ? version : file_type);
-    return version_first ? file_type : version;
-  };
+  const WriteEntry file_type{"general.file_type", WriteValue::u32(quant.file_type)};
+  const WriteEntry version{"general.quantization_version", WriteValue::u32(2)};  // GGML_QNT_VERSION of ggml.h
   const bool is_mix = find_type(quant.base)->block_elements > 1;
   out.push_back({"general.architecture", WriteValue::string(std::string(p.arch))});
   out.push_back({"general.type", WriteValue::string("model")});
@@ -102,14 +97,15 @@ std::vector<WriteEntry> gguf_metadata(const SynthPreset& p, const SynthQuant& qu
     number(".attention.key_length", p.head_dim);
     number(".attention.value_length", p.head_dim);
   }
-  if (!is_mix) out.push_back(add_types(false));
+  if (!is_mix) out.push_back(file_type);
   if (p.arch == "llama") {
     number(".vocab_size", p.n_vocab);
     number(".rope.dimension_count", p.head_dim);
   }
   if (p.sliding_window != 0) number(".attention.sliding_window", p.sliding_window);
+  if (!is_mix) out.push_back(version);
   add_tokenizer(out, vocab);
-  if (is_mix) out.push_back(add_types(true));
+  if (is_mix) out.insert(out.end(), {version, file_type});  // llama-quantize sets both anew, which moves them here
   return out;
 }
 

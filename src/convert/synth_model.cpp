@@ -133,6 +133,7 @@ Spread spread_of(const SynthPreset& p, const SynthTensor& tensor) {
   switch (tensor.role) {
     case Role::TokenEmbd:
       s.deviation = 0.02;
+      s.row_spread = 0.05;  // a row much longer than the others would win every tied output
       outliers(false, 2.0);
       break;
     case Role::Output:
