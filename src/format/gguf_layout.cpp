@@ -48,6 +48,7 @@ class Layout {
     for (const TensorInfo& tensor : parse_.tensors) known_size_.push_back(tensor.readable);
     check_bounds();
     sort_by_offset();
+    if (!order_.empty()) check_padding(parse_.infos_end, std::min(parse_.data_offset - parse_.infos_end, kSampleBytes));
     check_order();
     walk();
     check_step();
@@ -206,7 +207,6 @@ class Layout {
       return divide_rest(parse_.infos_end, padding);
     }
     add_region("padding", parse_.infos_end, parse_.data_offset);
-    check_padding(parse_.infos_end, std::min(parse_.data_offset - parse_.infos_end, kSampleBytes));
     const std::uint64_t data_end = open_end_ ? file_size_ : parse_.data_offset + end_;
     add_region("tensor data", parse_.data_offset, data_end);
     divide_rest(data_end, std::min(file_size_, parse_.data_offset + aligned(data_end - parse_.data_offset)));
