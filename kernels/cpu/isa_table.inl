@@ -1,6 +1,7 @@
 // The body of every isa_*.cpp: all kernel bodies with internal linkage, and the one constinit table that is exported.
 // An inline function with external linkage here would be merged by the linker with another ISA's copy and run
 // instructions that the machine lacks; tests/lint/isa_objects.py checks the objects for that.
+#include "apr/kernels/ops.h"
 #include "apr/kernels/quant.h"
 // clang-format off: these three first
 #include "kernels/cpu/quant/common.inl"
@@ -58,8 +59,36 @@ enum GgmlId : int {
 #undef APR_TENSOR_TYPE
 };
 
+}  // namespace
+}  // namespace apr::kernels
+
+// The vector of this instruction set, and the bodies written on it.
+#if defined(__AVX512BW__)
+#include "kernels/cpu/simd/avx512.inl"
+#elif defined(__AVX2__)
+#include "kernels/cpu/simd/avx2.inl"
+#else
+#include "kernels/cpu/simd/portable.inl"
+#endif
+// clang-format off: in this order
+#include "kernels/cpu/ops/panel.inl"
+#include "kernels/cpu/ops/panel_types.inl"
+#include "kernels/cpu/ops/elementwise.inl"
+// clang-format on
+
+namespace apr::kernels {
+namespace {
+
+#if defined(__AVX512BW__)
+using Vec = Avx512Vec;
+#elif defined(__AVX2__)
+using Vec = Avx2Vec;
+#else
+using Vec = PortableVec<16>;
+#endif
+
 constexpr KernelTable make_table() {
-  KernelTable table = {APR_STRING(APR_ISA_NAME), {}};
+  KernelTable table = {APR_STRING(APR_ISA_NAME), {}, op_kernels<Vec>()};
 #define APR_QUANT_KERNEL(symbol, dequantize, quantize) table.quant[ggml_id_##symbol] = {dequantize, quantize};
 #include "kernels/cpu/quant_kernels.def"
 #undef APR_QUANT_KERNEL

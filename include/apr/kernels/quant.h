@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "apr/kernels/ops.h"
+
 namespace apr::kernels {
 
 /// `n_blocks` blocks at `src` (no alignment needed) -> n_blocks * block_elements floats at `dst`.
@@ -23,6 +25,7 @@ inline constexpr int n_ggml_types = 64;
 struct KernelTable {
   const char* isa;                       // "scalar", "avx2", "avx512", "avx512_vnni"
   QuantKernels quant[n_ggml_types];      // indexed by ggml id
+  OpKernels ops;                         // of the fast executor
 };
 
 }  // namespace apr::kernels

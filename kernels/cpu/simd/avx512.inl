@@ -1,0 +1,97 @@
+// The vector interface with AVX-512 (F, BW, DQ, VL), with or without VNNI: 16 lanes.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // _mm512_undefined_ps of gcc 12 (GCC bug 105593)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#include <immintrin.h>
+
+namespace apr::kernels {
+namespace {
+
+#define APR_INLINE static inline __attribute__((always_inline))
+
+struct Avx512Vec {
+  static constexpr int lanes = 16;
+  using I = __m512i;
+  using F = __m512;
+
+  APR_INLINE I load(const uint8_t* p) { return _mm512_loadu_si512(p); }
+  APR_INLINE I splat(int32_t x) { return _mm512_set1_epi32(x); }
+  template <int From, int To, int Mask>
+  APR_INLINE I field(I a) {
+    if constexpr (From > To) a = _mm512_srli_epi16(a, From - To);
+    if constexpr (From < To) a = _mm512_slli_epi16(a, To - From);
+    return _mm512_and_si512(a, _mm512_set1_epi8(static_cast<char>(Mask << To)));
+  }
+  APR_INLINE I or_(I a, I b) { return _mm512_or_si512(a, b); }
+  APR_INLINE I lookup(I index, const int8_t table[16]) {
+    const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), index);
+  }
+  APR_INLINE I splat4(const int8_t* x) {
+    int32_t v;
+    __builtin_memcpy(&v, x, 4);
+    return _mm512_set1_epi32(v);
+  }
+#if defined(__AVX512VNNI__)
+  template <int Bits>
+  APR_INLINE I dot16_unsigned(const I w[4], const int8_t* x) {
+    I a = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w[0], splat4(x));
+    a = _mm512_dpbusd_epi32(a, w[1], splat4(x + 4));
+    a = _mm512_dpbusd_epi32(a, w[2], splat4(x + 8));
+    return _mm512_dpbusd_epi32(a, w[3], splat4(x + 12));
+  }
+  // w + 128 is unsigned; 128 times the sum of x comes off again.
+  APR_INLINE I dot16_signed(const I w[4], const int8_t* x, int32_t sum) {
+    const I flip = _mm512_set1_epi8(static_cast<char>(0x80));
+    I a = _mm512_set1_epi32(-128 * sum);
+    for (int i = 0; i < 4; ++i) a = _mm512_dpbusd_epi32(a, _mm512_xor_si512(w[i], flip), splat4(x + 4 * i));
+    return a;
+  }
+#else
+  template <int Bits>
+  APR_INLINE I dot16_unsigned(const I w[4], const int8_t* x) {
+    static_assert(Bits <= 6);
+    const I one = _mm512_set1_epi16(1);
+    const I a = _mm512_add_epi16(_mm512_maddubs_epi16(w[0], splat4(x)), _mm512_maddubs_epi16(w[1], splat4(x + 4)));
+    const I b = _mm512_add_epi16(_mm512_maddubs_epi16(w[2], splat4(x + 8)), _mm512_maddubs_epi16(w[3], splat4(x + 12)));
+    if constexpr (Bits <= 5) return _mm512_madd_epi16(_mm512_add_epi16(a, b), one);
+    return _mm512_add_epi32(_mm512_madd_epi16(a, one), _mm512_madd_epi16(b, one));
+  }
+  // |w| * (x with the sign of w): 2 * 128 * 127 = 32512 fits.
+  APR_INLINE I dot16_signed(const I w[4], const int8_t* x, int32_t) {
+    const I one = _mm512_set1_epi16(1);
+    I sum = _mm512_setzero_si512();
+    for (int i = 0; i < 4; ++i) {
+      const I b = splat4(x + 4 * i);
+      const I signed_x = _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(w[i]), _mm512_setzero_si512(), b);
+      sum = _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(_mm512_abs_epi8(w[i]), signed_x), one));
+    }
+    return sum;
+  }
+#endif
+  APR_INLINE I add(I a, I b) { return _mm512_add_epi32(a, b); }
+  APR_INLINE I sub(I a, I b) { return _mm512_sub_epi32(a, b); }
+  APR_INLINE I mul(I a, I b) { return _mm512_mullo_epi32(a, b); }
+  APR_INLINE I load_u8(const uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+  APR_INLINE I load_i8(const uint8_t* p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+  APR_INLINE F to_f(I a) { return _mm512_cvtepi32_ps(a); }
+  APR_INLINE F splat_f(float x) { return _mm512_set1_ps(x); }
+  APR_INLINE F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  APR_INLINE F add(F a, F b) { return _mm512_add_ps(a, b); }
+  APR_INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  APR_INLINE F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
+  APR_INLINE F load_f32(const uint8_t* p) { return _mm512_loadu_ps(p); }
+  APR_INLINE F load_f16(const uint8_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+  APR_INLINE F load_bf16(const uint8_t* p) {
+    const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(raw), 16));
+  }
+  APR_INLINE void store(float* p, F a) { _mm512_storeu_ps(p, a); }
+  APR_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+};
+
+#undef APR_INLINE
+
+}  // namespace
+}  // namespace apr::kernels

@@ -1,0 +1,141 @@
+// The vector interface of the panel kernels in plain C++, with any number of lanes: the reference of the others, and what
+// runs on a machine that has none of them. A vector is N lanes of 4 bytes; a lane is one row of a panel.
+namespace apr::kernels {
+namespace {
+
+template <int N>
+struct PortableVec {
+  static constexpr int lanes = N;
+  struct I {
+    int32_t v[N];
+  };
+  struct F {
+    float v[N];
+  };
+
+  static I load(const uint8_t* p) {
+    I r;
+    __builtin_memcpy(r.v, p, sizeof r.v);
+    return r;
+  }
+  static I splat(int32_t x) {
+    I r;
+    for (int i = 0; i < N; ++i) r.v[i] = x;
+    return r;
+  }
+  /// Every byte: Mask-wide field that starts at bit From, moved to bit To.
+  template <int From, int To, int Mask>
+  static I field(I a) {
+    constexpr uint32_t mask = 0x01010101U * static_cast<uint32_t>(Mask << To);
+    for (int i = 0; i < N; ++i) {
+      const auto word = static_cast<uint32_t>(a.v[i]);
+      a.v[i] = static_cast<int32_t>((From >= To ? word >> (From - To) : word << (To - From)) & mask);
+    }
+    return a;
+  }
+  static I or_(I a, I b) {
+    for (int i = 0; i < N; ++i) a.v[i] |= b.v[i];
+    return a;
+  }
+  /// Every byte, 0..15, replaced by its entry.
+  static I lookup(I index, const int8_t table[16]) {
+    for (int i = 0; i < N; ++i) {
+      uint8_t b[4];
+      __builtin_memcpy(b, &index.v[i], 4);
+      for (uint8_t& x : b) x = static_cast<uint8_t>(table[x & 15]);
+      __builtin_memcpy(&index.v[i], b, 4);
+    }
+    return index;
+  }
+  /// Sum over 16 weights (4 dwords) of w * x, w unsigned below 2^Bits (Bits <= 6), exact.
+  template <int Bits>
+  static I dot16_unsigned(const I w[4], const int8_t* x) {
+    I r = splat(0);
+    for (int i = 0; i < N; ++i)
+      for (int k = 0; k < 16; ++k)
+        r.v[i] += static_cast<int32_t>((static_cast<uint32_t>(w[k / 4].v[i]) >> (8 * (k % 4))) & 0xFF) * x[k];
+    return r;
+  }
+  /// The same for signed weights; `sum` is the sum of the 16 x.
+  static I dot16_signed(const I w[4], const int8_t* x, int32_t) {
+    I r = splat(0);
+    for (int i = 0; i < N; ++i)
+      for (int k = 0; k < 16; ++k)
+        r.v[i] += static_cast<int8_t>(static_cast<uint32_t>(w[k / 4].v[i]) >> (8 * (k % 4))) * x[k];
+    return r;
+  }
+  static I add(I a, I b) {
+    for (int i = 0; i < N; ++i) a.v[i] += b.v[i];
+    return a;
+  }
+  static I sub(I a, I b) {
+    for (int i = 0; i < N; ++i) a.v[i] -= b.v[i];
+    return a;
+  }
+  static I mul(I a, I b) {
+    for (int i = 0; i < N; ++i) a.v[i] *= b.v[i];
+    return a;
+  }
+  /// N bytes, widened.
+  static I load_u8(const uint8_t* p) {
+    I r;
+    for (int i = 0; i < N; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static I load_i8(const uint8_t* p) {
+    I r;
+    for (int i = 0; i < N; ++i) r.v[i] = static_cast<int8_t>(p[i]);
+    return r;
+  }
+  static F to_f(I a) {
+    F r;
+    for (int i = 0; i < N; ++i) r.v[i] = static_cast<float>(a.v[i]);
+    return r;
+  }
+  static F splat_f(float x) {
+    F r;
+    for (int i = 0; i < N; ++i) r.v[i] = x;
+    return r;
+  }
+  static F mul(F a, F b) {
+    for (int i = 0; i < N; ++i) a.v[i] *= b.v[i];
+    return a;
+  }
+  static F add(F a, F b) {
+    for (int i = 0; i < N; ++i) a.v[i] += b.v[i];
+    return a;
+  }
+  /// a * b + c with one rounding, as the vector instruction.
+  static F fma(F a, F b, F c) {
+    for (int i = 0; i < N; ++i) c.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]);
+    return c;
+  }
+  /// c - a * b
+  static F fnma(F a, F b, F c) {
+    for (int i = 0; i < N; ++i) c.v[i] = __builtin_fmaf(-a.v[i], b.v[i], c.v[i]);
+    return c;
+  }
+  static F load_f32(const uint8_t* p) {
+    F r;
+    __builtin_memcpy(r.v, p, sizeof r.v);
+    return r;
+  }
+  static F load_f16(const uint8_t* p) {
+    F r;
+    for (int i = 0; i < N; ++i) r.v[i] = apr::kernels::load_f16(p + 2 * i);
+    return r;
+  }
+  static F load_bf16(const uint8_t* p) {
+    F r;
+    for (int i = 0; i < N; ++i) {
+      const uint32_t bits = (static_cast<uint32_t>(p[2 * i]) | static_cast<uint32_t>(p[2 * i + 1]) << 8) << 16;
+      __builtin_memcpy(&r.v[i], &bits, 4);
+    }
+    return r;
+  }
+  static void store(float* p, F a) { __builtin_memcpy(p, a.v, sizeof a.v); }
+  static void prefetch(const uint8_t*) {}
+};
+
+}  // namespace
+}  // namespace apr::kernels
