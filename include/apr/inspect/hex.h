@@ -17,8 +17,8 @@
 
 namespace apr::inspect {
 
-/// A value of a tensor, exact: integers as they are, floats widened to double.
-using Number = std::variant<std::int64_t, std::uint64_t, double>;
+/// A value of a tensor, exact: integers as they are, quantised and narrow floats as the float they decode to.
+using Number = std::variant<std::int64_t, std::uint64_t, float, double>;
 
 // ---- raw bytes ------------------------------------------------------------------------------------------------------
 
@@ -35,10 +35,13 @@ struct RawRange {
 /// One field of a header: where it stands, its bytes, and what they say.
 struct HeaderField {
   std::uint64_t offset = 0;
-  std::span<const std::byte> bytes;  // all bytes of the field; long ones are cut by the printer
-  std::string name;                  // "tensor_count"
-  std::string value;                 // "272"; text from the file is not escaped yet
-  std::string meaning;               // "tensors in this file"; may be empty
+  std::span<const std::byte> bytes;                      // all bytes of the field; long ones are cut by the printer
+  std::string name;                                      // "tensor_count"
+  std::string value;                                     // "272"; text from the file is not escaped yet
+  std::string meaning;                                   // "tensors in this file"; may be empty
+  bool cut = false;                  // `value` holds only the beginning of the text
+  std::optional<std::uint64_t> number = std::nullopt;    // the value, where it is a number
+  std::optional<std::uint64_t> computed = std::nullopt;  // checksums: what the bytes give
 };
 
 struct HeaderSection {

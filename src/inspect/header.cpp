@@ -1,0 +1,227 @@
+// The annotated header of each format. Layouts: docs/formats/.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "apr/core/bytes.h"
+#include "apr/core/hash.h"
+#include "apr/inspect/hex.h"
+
+namespace apr::inspect {
+namespace {
+
+using format::Format;
+using format::ModelFile;
+
+constexpr std::uint64_t kAprHeaderBytes = 64;
+constexpr std::uint64_t kFooterBytes = 4;
+constexpr std::size_t kKeptTextBytes = 4096;  // a hostile name may be as long as the file
+
+/// Walks the fields of a section. Once a field does not fit, nothing more is added: the reader's findings say why.
+class FieldWalk {
+ public:
+  FieldWalk(std::span<const std::byte> file, std::uint64_t offset, std::endian order, HeaderSection& section)
+      : file_(file), reader_(file, order), section_(section), good_(reader_.seek(offset)) {}
+
+  /// An unsigned number; `describe` may turn it into a meaning.
+  template <class T>
+  std::optional<std::uint64_t> number(std::string name, std::string meaning) {
+    const std::uint64_t at = reader_.offset();
+    T value{};
+    if (!good_ || !reader_.read(value)) return fail();
+    const auto wide = static_cast<std::uint64_t>(value);
+    section_.fields.push_back(
+        {at, file_.subspan(at, sizeof(T)), std::move(name), fmt::format("{}", wide), std::move(meaning), false, wide});
+    return wide;
+  }
+  /// Text of `size` bytes, of which the report keeps a copy of at most `keep`.
+  bool text(std::uint64_t size, std::string name, std::string meaning, std::size_t keep = kKeptTextBytes) {
+    const std::uint64_t at = reader_.offset();
+    std::string_view value;
+    if (!good_ || !reader_.read_text(size, value)) return fail().has_value();
+    section_.fields.push_back({at, file_.subspan(at, value.size()), std::move(name), std::string(value.substr(0, keep)),
+                               std::move(meaning), value.size() > keep});
+    return true;
+  }
+  bool bytes(std::uint64_t size, std::string name, std::string meaning) {
+    if (!text(size, std::move(name), std::move(meaning), 0)) return false;
+    section_.fields.back().cut = false;
+    return true;
+  }
+  [[nodiscard]] HeaderField& last() { return section_.fields.back(); }
+  [[nodiscard]] bool good() const noexcept { return good_; }
+
+ private:
+  std::optional<std::uint64_t> fail() {
+    good_ = false;
+    return std::nullopt;
+  }
+  std::span<const std::byte> file_;
+  ByteReader reader_;
+  HeaderSection& section_;
+  bool good_;
+};
+
+void mark_hex(HeaderField& field) {
+  field.value = fmt::format("0x{:x}", field.number.value_or(0));
+}
+
+std::string type_meaning(std::uint64_t id) {
+  const TypeInfo* type = id <= UINT32_MAX ? find_ggml_type(static_cast<std::uint32_t>(id)) : nullptr;
+  if (type == nullptr) return "element type: unknown to this build";
+  return fmt::format("element type: {}{}", type->name, type->status == TypeStatus::Removed ? " (removed)" : "");
+}
+
+HeaderSection gguf_header(const ModelFile& model, std::uint32_t file_index) {
+  HeaderSection section{"header", file_index, {}};
+  FieldWalk walk(model.files[file_index]->bytes(), 0, model.byte_order, section);
+  walk.text(4, "magic", "");
+  walk.number<std::uint32_t>("version",
+                             model.byte_order == std::endian::big ? "big-endian file" : "little-endian file");
+  walk.number<std::uint64_t>("tensor_count", "tensors in this file");
+  walk.number<std::uint64_t>("metadata_kv_count", "metadata entries in this file");
+  return section;
+}
+
+HeaderSection gguf_first_entry(const ModelFile& model, const format::TensorInfo& tensor) {
+  HeaderSection section{"first tensor entry", tensor.file_index, {}};
+  FieldWalk walk(model.files[tensor.file_index]->bytes(), tensor.info_offset, model.byte_order, section);
+  const auto name_bytes = walk.number<std::uint64_t>("name.length", "bytes of the name");
+  if (name_bytes) walk.text(*name_bytes, "name", "");
+  const auto n_dims = walk.number<std::uint32_t>("n_dims", "dimensions, innermost first");
+  for (std::uint64_t i = 0; n_dims && i < *n_dims && walk.good(); ++i)
+    walk.number<std::uint64_t>(fmt::format("dims[{}]", i), i == 0 ? "elements of a row" : "");
+  if (const auto type = walk.number<std::uint32_t>("type", "")) walk.last().meaning = type_meaning(*type);
+  if (walk.number<std::uint64_t>("offset", ""))
+    walk.last().meaning = fmt::format("in the tensor data: 0x{:x} in the file", tensor.offset);
+  return section;
+}
+
+HeaderSection safetensors_header(const ModelFile& model, std::uint32_t file_index) {
+  HeaderSection section{"header", file_index, {}};
+  const auto bytes = model.files[file_index]->bytes();
+  FieldWalk walk(bytes, 0, std::endian::little, section);
+  const auto size =
+      walk.number<std::uint64_t>("header_size", "bytes of JSON that follow; tensor data comes after them");
+  if (size) walk.text(std::min<std::uint64_t>(*size, bytes.size() - 8), "header", "JSON, UTF-8", 64);
+  return section;
+}
+
+HeaderSection safetensors_first_entry(const ModelFile& model, const format::TensorInfo& tensor) {
+  HeaderSection section{"first tensor entry", tensor.file_index, {}};
+  FieldWalk walk(model.files[tensor.file_index]->bytes(), tensor.info_offset, std::endian::little, section);
+  if (walk.text(tensor.info_size, "entry", ""))
+    walk.last().meaning = fmt::format("data_offsets count from 0x{:x}", model.data_offset);
+  return section;
+}
+
+struct FlagName {
+  std::uint16_t bit;
+  std::string_view name;
+};
+constexpr FlagName kAprFlags[] = {
+    {0x0001, "LZ4_COMPRESSED"}, {0x0002, "ZSTD_COMPRESSED"},  {0x0004, "ENCRYPTED"},
+    {0x0008, "SIGNED"},         {0x0010, "SHARDED"},          {0x0020, "QUANTIZED"},
+    {0x0040, "HAS_FILTERBANK"}, {0x0080, "HAS_MODEL_CARD"},   {0x0100, "STREAMING"},
+    {0x0200, "HAS_VOCAB"},      {0x0400, "LAYOUT_ROW_MAJOR"}, {0x0800, "LAYOUT_COLUMN_MAJOR"},
+};
+
+std::string apr_flags_meaning(std::uint64_t flags) {
+  std::string out;
+  for (const FlagName& flag : kAprFlags)
+    if ((flags & flag.bit) != 0) out += fmt::format("{}{}", out.empty() ? "" : " | ", flag.name);
+  if ((flags & 0xF000) != 0) out += fmt::format("{}unknown bits 0x{:x}", out.empty() ? "" : " | ", flags & 0xF000);
+  return out.empty() ? "none set" : out;
+}
+
+void append_apr_header(const ModelFile& model, HeaderReport& report) {
+  HeaderSection section{"header", 0, {}};
+  const auto bytes = model.files[0]->bytes();
+  FieldWalk walk(bytes, 0, std::endian::little, section);
+  walk.text(4, "magic", "APR version 2");
+  walk.number<std::uint8_t>("version.major", "");
+  walk.number<std::uint8_t>("version.minor", "");
+  if (const auto flags = walk.number<std::uint16_t>("flags", "")) {
+    mark_hex(walk.last());
+    walk.last().meaning = apr_flags_meaning(*flags);
+  }
+  walk.number<std::uint32_t>("tensor_count", "tensors in this file");
+  if (walk.number<std::uint64_t>("metadata_offset", "")) mark_hex(walk.last());
+  walk.number<std::uint32_t>("metadata_size", "bytes of JSON");
+  if (walk.number<std::uint64_t>("tensor_index_offset", "")) mark_hex(walk.last());
+  if (walk.number<std::uint64_t>("data_offset", "tensor offsets count from here")) mark_hex(walk.last());
+  if (const auto stored = walk.number<std::uint32_t>("header_checksum", "")) {
+    mark_hex(walk.last());
+    if (bytes.size() >= kAprHeaderBytes) {
+      const std::uint32_t crc = crc32(bytes.subspan(44, 20), crc32(bytes.first(40)));
+      walk.last().computed = crc;
+      walk.last().meaning = crc == *stored ? "CRC-32 of bytes 0-39 and 44-63: correct"
+                                           : fmt::format("CRC-32 of bytes 0-39 and 44-63: WRONG, computed 0x{:x}", crc);
+    }
+  }
+  if (walk.bytes(20, "reserved", "")) {
+    const auto reserved = walk.last().bytes;
+    const bool zero = std::all_of(reserved.begin(), reserved.end(), [](std::byte b) { return b == std::byte{0}; });
+    walk.last().meaning = zero ? "zero, as it must be" : "NOT ZERO";
+  }
+  report.sections.push_back(std::move(section));
+}
+
+HeaderSection apr_first_entry(const ModelFile& model, const format::TensorInfo& tensor) {
+  HeaderSection section{"first tensor entry", 0, {}};
+  FieldWalk walk(model.files[0]->bytes(), tensor.info_offset, std::endian::little, section);
+  const auto name_bytes = walk.number<std::uint16_t>("name.length", "bytes of the name");
+  if (name_bytes) walk.text(*name_bytes, "name", "");
+  if (walk.number<std::uint8_t>("dtype", "")) walk.last().meaning = fmt::format("element type: {}", name(tensor.type));
+  const auto n_dims = walk.number<std::uint8_t>("n_dims", "dimensions, outermost first");
+  for (std::uint64_t i = 0; n_dims && i < *n_dims && walk.good(); ++i)
+    walk.number<std::uint64_t>(fmt::format("dims[{}]", i), "");
+  if (walk.number<std::uint64_t>("offset", ""))
+    walk.last().meaning = fmt::format("from data_offset: 0x{:x} in the file", tensor.offset);
+  walk.number<std::uint64_t>("size", "bytes of data");
+  return section;
+}
+
+void append_apr_footer(const ModelFile& model, HeaderReport& report) {
+  const auto bytes = model.files[0]->bytes();
+  const auto region = std::find_if(model.regions.begin(), model.regions.end(),
+                                   [](const format::Region& r) { return r.name == "footer"; });
+  if (region == model.regions.end() || region->size_bytes != kFooterBytes) return;
+  HeaderSection section{"footer", 0, {}};
+  FieldWalk walk(bytes, region->offset, std::endian::little, section);
+  if (!walk.number<std::uint32_t>("file_checksum", "")) return;
+  mark_hex(walk.last());
+  const std::string rule = "CRC-32 of every byte before it: ";
+  if (!model.data_checksum_ok)
+    walk.last().meaning = rule + "not verified (it takes a pass over the whole file: --verify)";
+  else
+    walk.last().meaning = rule + (*model.data_checksum_ok ? "correct" : "WRONG");
+  report.sections.push_back(std::move(section));
+}
+
+}  // namespace
+
+HeaderReport header_report(const ModelFile& model) {
+  HeaderReport report;
+  report.metadata = &model.metadata;
+  const format::TensorInfo* first = model.tensors.empty() ? nullptr : &model.tensors.front();
+  switch (model.format) {
+    case Format::Gguf:
+      for (std::uint32_t i = 0; i < model.files.size(); ++i) report.sections.push_back(gguf_header(model, i));
+      if (first != nullptr) report.sections.push_back(gguf_first_entry(model, *first));
+      break;
+    case Format::SafeTensors:
+      for (std::uint32_t i = 0; i < model.files.size(); ++i) report.sections.push_back(safetensors_header(model, i));
+      if (first != nullptr) report.sections.push_back(safetensors_first_entry(model, *first));
+      break;
+    case Format::Apr:
+      append_apr_header(model, report);
+      if (first != nullptr) report.sections.push_back(apr_first_entry(model, *first));
+      append_apr_footer(model, report);
+      break;
+  }
+  return report;
+}
+
+}  // namespace apr::inspect
