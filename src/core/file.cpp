@@ -164,6 +164,17 @@ void MappedFile::check_intact() const {
         .help("read it again when whatever writes it has finished");
 }
 
+void release_pages(std::span<const std::byte> bytes) noexcept {
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
+  const auto end = begin + bytes.size();
+  for (const Mapping& m : mappings) {
+    if (!m.used.load(std::memory_order_acquire) || begin < m.begin.load() || end > m.end.load()) continue;
+    const std::uintptr_t first = (begin + page_size - 1) & ~(page_size - 1), last = end & ~(page_size - 1);
+    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+    return;
+  }
+}
+
 // ---- output ----
 
 namespace {

@@ -36,6 +36,10 @@ class MappedFile {
   std::int64_t mtime_ns_ = 0;
 };
 
+/// Gives the memory of whole pages inside a range of a MappedFile back to the system; reading them again reads the file
+/// again. Does nothing for memory that is no MappedFile's.
+void release_pages(std::span<const std::byte> bytes) noexcept;
+
 /// Writes PATH.tmp-PID beside PATH and renames it into place on commit(). Without commit(), and on a signal that calls
 /// remove_unfinished_outputs(), the temporary file is removed: no half file ever stands under the final name.
 /// Throws Io with the system's reason (disk full, permission) and the byte offset reached.

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "apr/model/plan.h"
 
@@ -70,6 +71,8 @@ class Executor {
   [[nodiscard]] virtual const MemoryPlan& memory() const noexcept = 0;
   [[nodiscard]] virtual const ExecutorOptions& options() const noexcept = 0;
   [[nodiscard]] virtual const model::Plan& plan() const noexcept = 0;
+  /// What runs slower than it could, and why: one line for each weight without a fast path.
+  [[nodiscard]] virtual std::vector<std::string> notes() const { return {}; }
   /// Null takes it away. Not owned.
   virtual void set_observer(OpObserver* observer) noexcept = 0;
 };
@@ -78,6 +81,11 @@ class Executor {
 /// does not depend on threads or on how a prompt is cut: the same logits, bit for bit, for any of them. The plan must
 /// outlive it. Throws ModelLoad when it does not fit into memory.
 [[nodiscard]] std::unique_ptr<Executor> make_exact_executor(const model::Plan& plan, const ExecutorOptions& options);
+
+/// Weights repacked for the active instruction set, activations in int8 with a scale per 32, KV cache f16. The same
+/// logits, bit for bit, for any number of threads, any cut of a prompt and any instruction set. The plan must outlive it.
+/// Throws ModelLoad when it does not fit into memory, Unsupported for a head size that the kernels lack.
+[[nodiscard]] std::unique_ptr<Executor> make_fast_executor(const model::Plan& plan, const ExecutorOptions& options);
 
 /// Checks the arguments of forward(); for executors.
 void check_forward(const model::Plan& plan, const ExecutorOptions& options, std::span<const std::int32_t> tokens,

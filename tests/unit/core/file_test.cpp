@@ -132,6 +132,19 @@ TEST_F(FileTest, ABusErrorElsewhereStillKills) {
       testing::KilledBySignal(SIGBUS), "");
 }
 
+TEST_F(FileTest, ReleasedPagesReadTheSameAgainAndForeignMemoryIsLeftAlone) {
+  const MappedFile file(make("released", std::string(64 * 4096, 'r')));
+  unsigned sum = 0;
+  for (const std::byte b : file.bytes()) sum += static_cast<unsigned>(b);
+  release_pages(file.bytes().subspan(100, 40 * 4096));
+  unsigned again = 0;
+  for (const std::byte b : file.bytes()) again += static_cast<unsigned>(b);
+  EXPECT_EQ(sum, again);
+  const std::string heap(64 * 4096, 'h');
+  release_pages(std::as_bytes(std::span(heap.data(), heap.size())));
+  EXPECT_EQ(heap.find_first_not_of('h'), std::string::npos);
+}
+
 TEST_F(FileTest, OutputAppearsOnlyOnCommit) {
   const std::string path = (dir_ / "out").string();
   {

@@ -1,0 +1,22 @@
+// A plan cut into steps: what runs between two barriers.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "apr/model/plan.h"
+#include "src/engine/fast/fast_weights.h"
+
+namespace apr::engine {
+
+/// Ops [first, first + count) of the plan run without a barrier between them. Several ops stand in one step only when no
+/// thread reads what another one writes in it: matrices that multiply the same value.
+struct Step {
+  std::size_t first = 0, count = 0;
+  std::int32_t quantize = model::kNone;  // this value is quantised before the ops run
+};
+
+/// Steps in plan order; every op is in exactly one.
+[[nodiscard]] std::vector<Step> make_schedule(const model::Plan& plan, const FastWeights& weights);
+
+}  // namespace apr::engine
