@@ -73,6 +73,7 @@ enum GgmlId : int {
 // clang-format off: in this order
 #include "kernels/cpu/ops/panel.inl"
 #include "kernels/cpu/ops/panel_types.inl"
+#include "kernels/cpu/ops/probe.inl"
 #include "kernels/cpu/ops/elementwise.inl"
 // clang-format on
 

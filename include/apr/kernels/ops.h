@@ -67,6 +67,10 @@ struct OpKernels {
   /// at most 512. q is f32.
   void (*attention)(const float* q, const KvHead* kv, int64_t first, int64_t last, int64_t head_dim, float scale,
                     float* out);
+  /// Reads n bytes (a multiple of 64) once and returns their XOR in 64-bit words: the bandwidth roof.
+  uint64_t (*read_all)(const uint8_t* bytes, int64_t n);
+  /// Integer multiply-adds on registers as the matrix kernels do them; returns their operations: the compute roof.
+  int64_t (*peak_int8)(int64_t rounds);
 };
 
 }  // namespace apr::kernels

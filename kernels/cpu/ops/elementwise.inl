@@ -145,6 +145,8 @@ constexpr OpKernels op_kernels() {
   ops.gelu_mul = gelu_mul;
   ops.store_f16 = store_row_f16;
   ops.attention = attention_row;
+  ops.read_all = read_all;
+  ops.peak_int8 = peak_int8;
   return ops;
 }
 
