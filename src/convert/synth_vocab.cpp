@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <span>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "apr/core/error.h"
@@ -87,8 +88,8 @@ class Composer {
   // Words letter by letter, with and without the space before them; then pairs of words as one token.
   void compose(const std::string& space) {
     for (const std::string_view word : kWords) {
-      chain(space, word);
-      chain({}, word);
+      join(letters(space, word));
+      join(letters({}, word));
     }
     for (const std::string& before : {space, std::string()}) {
       for (const std::string_view first : kWords) {
@@ -102,16 +103,44 @@ class Composer {
   }
 
  private:
-  void chain(const std::string& before, std::string_view word) {
-    std::string part = before;
-    for (const char letter : word) {
-      if (!part.empty()) merge(part, std::string(1, letter));
-      part += letter;
+  // Makes a word one token for good: joins what the merges so far leave of it. A later merge ranks behind all of these,
+  // so it cannot come between them.
+  void join(std::vector<std::string> pieces) {
+    apply_merges(pieces);
+    while (pieces.size() > 1 && !full()) {
+      ranks_.try_emplace(pieces[0] + " " + pieces[1], vocab_.merges.size());
+      merge(pieces[0], pieces[1]);
+      replace_pair(pieces, 0);
     }
+  }
+  void apply_merges(std::vector<std::string>& pieces) const {
+    while (true) {
+      std::size_t best = ranks_.size(), at = 0;
+      for (std::size_t i = 0; i + 1 < pieces.size(); ++i) {
+        const auto found = ranks_.find(pieces[i] + " " + pieces[i + 1]);
+        if (found != ranks_.end() && found->second < best) {
+          best = found->second;
+          at = i;
+        }
+      }
+      if (best == ranks_.size()) return;
+      replace_pair(pieces, at);
+    }
+  }
+  static void replace_pair(std::vector<std::string>& pieces, std::size_t at) {
+    pieces[at] += pieces[at + 1];
+    pieces.erase(pieces.begin() + static_cast<std::ptrdiff_t>(at) + 1);
+  }
+  static std::vector<std::string> letters(const std::string& before, std::string_view word) {
+    std::vector<std::string> pieces;
+    if (!before.empty()) pieces.push_back(before);
+    for (const char letter : word) pieces.emplace_back(1, letter);
+    return pieces;
   }
   Vocab& vocab_;
   std::size_t target_;
   std::unordered_set<std::string> known_;
+  std::unordered_map<std::string, std::size_t> ranks_;  // "left right": pieces hold no space
 };
 
 void add_bytes(Composer& composer) {
