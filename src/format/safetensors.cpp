@@ -39,6 +39,8 @@ constexpr SafeTensorsType kTypes[] = {
     {"I64", TensorType::I64, 64},
     {"U64", TensorType::U64, 64},
 };
+constexpr std::size_t kMaxMetadataEntries =
+    1'000'000;                              // bounds the table: an entry in memory is larger than in the file
 constexpr std::size_t kManyDimensions = 8;  // as many as APR holds; fixed shape arrays of other readers end there
 
 const SafeTensorsType* find_dtype(std::string_view dtype) {
@@ -168,6 +170,15 @@ bool HeaderReader::read_metadata(std::uint64_t key_at) {
   }
   const auto keep = [this](std::string text) { return model_.keep(std::move(text)); };
   while (cursor_.next() == JsonToken::Key) {
+    if (model_.metadata.size() == kMaxMetadataEntries) {
+      findings_.error("safetensors.metadata.count", "more entries in __metadata__ than apr reads")
+          .at(cursor_.offset())
+          .in("__metadata__")
+          .want(fmt::format("at most {}", kMaxMetadataEntries));
+      while (cursor_.depth() > 1)
+        if (cursor_.next() == JsonToken::Fault) return false;
+      return true;
+    }
     MetadataEntry entry;
     entry.key_offset = cursor_.offset();
     entry.key = keep_text();
@@ -241,15 +252,15 @@ bool HeaderReader::read_tensor(std::string_view name, std::uint64_t key_at) {
       {entry.has_dtype, "dtype"}, {entry.has_shape, "shape"}, {entry.has_offsets, "data_offsets"}};
   for (const auto& [present, field] : required) {
     if (present) continue;
-    findings_.error("safetensors.tensor.field_missing", "a tensor's entry lacks a field")
+    findings_.error("safetensors.tensor.field_missing", "a tensor's entry lacks a field; it is not listed")
         .at(key_at)
         .tensor(name)
         .in(field);
-    tensor.readable = false;
   }
+  if (!entry.has_dtype || !entry.has_shape || !entry.has_offsets) return true;
   if (!entry.shape_ok || !entry.offsets_ok || entry.dtype == nullptr) tensor.readable = false;
-  if (entry.has_shape && entry.shape_ok) check_shape(tensor, entry);
-  if (entry.has_offsets && entry.offsets_ok) check_size(tensor, entry);
+  if (entry.shape_ok) check_shape(tensor, entry);
+  if (entry.offsets_ok) check_size(tensor, entry);
   model_.tensors.push_back(std::move(tensor));
   return true;
 }
@@ -426,7 +437,7 @@ void HeaderReader::check_size(TensorInfo& tensor, const Entry& entry) {
     return;
   }
   tensor.size_bytes = entry.end - entry.begin;
-  if (entry.dtype != nullptr && entry.has_shape && entry.shape_ok) {
+  if (entry.dtype != nullptr && entry.shape_ok) {
     const std::uint64_t expected = tensor.n_elements * entry.dtype->bits / 8;  // checked by check_shape
     if (expected != tensor.size_bytes) {
       findings_.error("safetensors.tensor.size", "data_offsets do not span the bytes of the shape")
