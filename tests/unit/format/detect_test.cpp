@@ -90,6 +90,7 @@ const std::vector<Named>& foreign_files() {
       {"just some text, more than twenty-four bytes of it\n", "a text file", "no model"},
       {"\xff\xfet\0e\0x\0t\0"s, "text in UTF-16", "no model"},
       {"\x01\x02\xf0\xf1", "4 unknown bytes, too few for any model", "cut off"},
+      {"\x08\x08\x12\x07\x01\x02\x03\x04\x05\x06\x07"s + std::string(40, '\x91'), "unknown binary data", "hex --raw"},
       {"\x01\x02\xf0\xf1"s + std::string(100, '\x91'), "unknown binary data", "hex --raw"},
   };
   return files;
@@ -132,8 +133,9 @@ TEST(Detect, ModelsOfEachFormat) {
       {safetensors(20, "{\"a\":{}}            "), {Format::SafeTensors, "SafeTensors"}},
       {safetensors(4, " \n{}"), {Format::SafeTensors, "SafeTensors"}},
       {safetensors(2, "[]"), {Format::SafeTensors, "SafeTensors"}},
-      {safetensors(123, "{\"a\":{}}"), {Format::SafeTensors, "SafeTensors"}},    // 123 is the byte '{'
-      {safetensors(~0ULL, "{\"a\":{}}"), {Format::SafeTensors, "SafeTensors"}},  // the reader says what is wrong
+      {safetensors(123, "{\"a\":{}}"), {Format::SafeTensors, "SafeTensors"}},           // 123 is the byte '{'
+      {safetensors(123, "{\"weight_map\":{}}"), {Format::SafeTensors, "SafeTensors"}},  // a tensor of that name
+      {safetensors(~0ULL, "{\"a\":{}}"), {Format::SafeTensors, "SafeTensors"}},         // the reader says what is wrong
       {safetensors(1000, ""), {Format::SafeTensors, "SafeTensors, cut off behind the length of its header"}},
       {"{\"metadata\":{\"total_size\":1},\"weight_map\":{}}", {Format::SafeTensors, "a SafeTensors index"}},
   };

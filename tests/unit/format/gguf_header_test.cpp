@@ -76,7 +76,8 @@ TEST(GgufHeader, G08Version2HasTheLayoutOf3) {
 }
 
 TEST(GgufHeader, G09AbsurdTensorCount) {
-  for (const std::uint64_t count : {~0ULL, 1ULL << 31, (1ULL << 63) - 1, 1'000'000ULL}) {
+  // The last one times the 24 bytes of an info wraps to 0.
+  for (const std::uint64_t count : {~0ULL, 1ULL << 31, (1ULL << 63) - 1, 1'000'000ULL, 1ULL << 61}) {
     GgufBuilder b = small_gguf();
     b.n_tensors = count;
     const auto opened = open_bytes(b.bytes());
@@ -88,7 +89,8 @@ TEST(GgufHeader, G09AbsurdTensorCount) {
 }
 
 TEST(GgufHeader, G10AbsurdMetadataCount) {
-  for (const std::uint64_t count : {~0ULL, 1ULL << 31, (1ULL << 63) - 1, 1'000'000ULL}) {
+  // The last one times the 13 bytes of an entry wraps to 10.
+  for (const std::uint64_t count : {~0ULL, 1ULL << 31, (1ULL << 63) - 1, 1'000'000ULL, ~0ULL / 13 + 1}) {
     GgufBuilder b = small_gguf();
     b.n_kv = count;
     const auto opened = open_bytes(b.bytes());
