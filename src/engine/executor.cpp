@@ -1,0 +1,90 @@
+#include "apr/engine/executor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#include "apr/core/error.h"
+#include "apr/core/text.h"
+#include "apr/core/thread_pool.h"
+
+namespace apr::engine {
+
+std::string describe(const MemoryPlan& memory, std::uint32_t n_ctx) {
+  return fmt::format("weights {} mapped, {} converted; KV cache {} for {} tokens; working memory {}",
+                     human_bytes(memory.mapped_bytes), human_bytes(memory.weights_bytes), human_bytes(memory.kv_bytes),
+                     grouped(n_ctx), human_bytes(memory.arena_bytes));
+}
+
+std::uint64_t available_memory() {
+  std::ifstream file("/proc/meminfo");
+  std::string key, unit;
+  std::uint64_t kib = 0;
+  while (file >> key >> kib) {
+    std::getline(file, unit);
+    if (key == "MemAvailable:") return kib * 1024;
+  }
+  return std::numeric_limits<std::uint64_t>::max();
+}
+
+void require_fits(const MemoryPlan& memory, std::uint32_t n_ctx, std::uint64_t limit_bytes) {
+  if (memory.allocated_bytes() <= limit_bytes) return;
+  throw Error(ErrorCode::ModelLoad, "the model does not fit into memory")
+      .want(fmt::format("at most {} ({} bytes)", human_bytes(limit_bytes), limit_bytes))
+      .got(fmt::format("{} ({} bytes): {}", human_bytes(memory.allocated_bytes()), memory.allocated_bytes(),
+                       describe(memory, n_ctx)))
+      .help("a smaller context (--ctx) needs a smaller KV cache");
+}
+
+ExecutorOptions resolved(const model::Plan& plan, ExecutorOptions options) {
+  const std::uint32_t trained = plan.hparams.n_context;
+  if (options.n_ctx == 0) options.n_ctx = trained == 0 ? kDefaultContext : std::min(trained, kDefaultContext);
+  if (trained != 0 && options.n_ctx > trained) {
+    throw Error(ErrorCode::Usage, "the context is longer than the model was trained for")
+        .in("--ctx")
+        .want(fmt::format("at most {}", trained))
+        .got(fmt::format("{}", options.n_ctx));
+  }
+  options.n_batch = std::clamp(options.n_batch, 1U, options.n_ctx);
+  if (options.n_threads == 0) options.n_threads = available_cpus();
+  if (options.memory_limit_bytes == 0) options.memory_limit_bytes = available_memory();
+  return options;
+}
+
+void check_forward(const model::Plan& plan, const ExecutorOptions& options, std::span<const std::int32_t> tokens,
+                   std::uint32_t position, std::uint32_t n_past, LogitsRequest request, std::size_t n_logits) {
+  const auto refuse = [](std::string message, std::string field, std::string expected, std::uint64_t found) {
+    return Error(ErrorCode::Usage, std::move(message))
+        .in(std::move(field))
+        .want(std::move(expected))
+        .got(fmt::format("{}", found));
+  };
+  if (tokens.empty() || tokens.size() > options.n_batch) {
+    throw refuse("wrong number of tokens for one run", "tokens", fmt::format("1 to {}", options.n_batch),
+                 tokens.size());
+  }
+  if (position > n_past) {
+    throw refuse("the positions before have not been run", "position", fmt::format("at most {}", n_past), position);
+  }
+  if (tokens.size() > options.n_ctx - position) {
+    throw refuse("the context is full", "tokens", fmt::format("at most {} more", options.n_ctx - position),
+                 tokens.size());
+  }
+  for (const std::int32_t token : tokens) {
+    if (token >= 0 && static_cast<std::uint32_t>(token) < plan.hparams.n_vocab) continue;
+    throw Error(ErrorCode::Usage, "a token id is outside the vocabulary")
+        .in("tokens")
+        .want(fmt::format("0 to {}", plan.hparams.n_vocab - 1))
+        .got(fmt::format("{}", token));
+  }
+  const std::size_t rows = request == LogitsRequest::All ? tokens.size() : request == LogitsRequest::Last ? 1 : 0;
+  if (n_logits != rows * plan.hparams.n_vocab) {
+    throw refuse("wrong size of the buffer for logits", "logits", fmt::format("{}", rows * plan.hparams.n_vocab),
+                 n_logits);
+  }
+}
+
+}  // namespace apr::engine

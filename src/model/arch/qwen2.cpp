@@ -1,0 +1,26 @@
+// Qwen 2 and 2.5: as Llama, with a bias on query, key and value.
+// Source: transformers, modeling_qwen2.py.
+#include "archs.h"
+#include "builder.h"
+
+namespace apr::model {
+
+Plan build_qwen2(const HParams& h, const WeightSource& weights) {
+  PlanBuilder b(h, weights, /*gemma_norms=*/false);
+  b.embed(1);
+  for (std::int32_t layer = 0; layer < static_cast<std::int32_t>(h.n_layers); ++layer) {
+    b.norm(WeightRole::AttnNorm, BrickId::AttnNorm, layer);
+    b.qkv(layer, /*bias_required=*/true);
+    b.attention(layer);
+    b.select_rows(layer);
+    b.attention_out(layer);
+    b.residual(BrickId::AttnResidual, layer);
+    b.norm(WeightRole::FfnNorm, BrickId::FfnNorm, layer);
+    b.ffn(OpKind::SiluMul, layer);
+    b.residual(BrickId::FfnResidual, layer);
+  }
+  b.output();
+  return std::move(b).finish();
+}
+
+}  // namespace apr::model
