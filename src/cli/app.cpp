@@ -110,7 +110,6 @@ int print_version(Context& context) {
 
 int print_help(const CLI::App& app, Context& context) {
   const auto chosen = app.get_subcommands();
-  if (!chosen.empty()) context.command = chosen.front()->get_name();
   if (context.globals.json) {
     const Style plain(false);
     Json document = make_document(context, "apr.help/1");
@@ -149,19 +148,26 @@ int run(int argc, char** argv, Context& context) {
     command->option_defaults()->always_capture_default(false);
     runs[command] = row.setup(*command);
   }
+  const auto note_command = [&] {
+    const auto chosen = app.get_subcommands();
+    if (!chosen.empty()) context.command = chosen.front()->get_name();
+  };
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
+    note_command();
     return print_help(app, context);
   } catch (const CLI::ParseError& refusal) {
-    const auto chosen = app.get_subcommands();
-    if (!chosen.empty()) context.command = chosen.front()->get_name();
+    note_command();
     throw usage_error(app, refusal);
+  } catch (const Error&) {  // thrown by the value of an option
+    note_command();
+    throw;
   }
+  note_command();
   set_styles(context);
   start_log(context.globals);
   const auto chosen = app.get_subcommands();
-  if (!chosen.empty()) context.command = chosen.front()->get_name();
   apply_isa(parsed.isa);
   if (parsed.version) return print_version(context);
   return chosen.empty() ? no_command(app, context) : runs.at(chosen.front())(context);

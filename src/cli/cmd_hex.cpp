@@ -11,6 +11,7 @@
 #include "apr/core/file.h"
 #include "apr/inspect/hex.h"
 #include "src/cli/commands.h"
+#include "src/cli/findings_text.h"
 #include "src/cli/hex_json.h"
 #include "src/cli/hex_text.h"
 #include "src/cli/json_document.h"
@@ -97,7 +98,7 @@ int run_raw(const HexOptions& o, Context& context) {
 
 std::string header_text(const HexOptions& o, const Context& context, const format::ModelFile& model) {
   std::string text;
-  append_header(text, context.style, model, inspect::header_report(model), o.limit.value_or(kArrayElements));
+  append_header(text, context.style, model, inspect::header_report(model), o.limit);
   return text;
 }
 
@@ -153,11 +154,22 @@ std::string model_json(const HexOptions& o, const Context& context, const format
   return to_text(document);
 }
 
+/// A file that is no model can still be looked at: the refusal says how.
+format::ModelFile open(const HexOptions& o) {
+  try {
+    return format::open_model(o.path, {.verify_data = o.verify});
+  } catch (Error& error) {
+    if (error.code == ErrorCode::InvalidFormat)
+      error.hint += fmt::format("{}apr hex FILE --raw shows its bytes", error.hint.empty() ? "" : "; ");
+    throw;
+  }
+}
+
 int run_hex(const HexOptions& o, Context& context) {
   check_modes(o);
   context.file = facts_of(o.path);
   if (o.raw) return run_raw(o, context);
-  const format::ModelFile model = format::open_model(o.path, {.verify_data = o.verify});
+  const format::ModelFile model = open(o);
   context.file->size_bytes = model.total_bytes();
   context.file->format = format::name(model.format);
   context.findings = model.findings;

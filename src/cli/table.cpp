@@ -29,6 +29,7 @@ void Table::append_to(std::string& out, const Style& style) const {
     std::size_t filled = row.size();
     while (filled > 0 && row[filled - 1].text.empty()) --filled;  // no blanks at the end of a line
     for (std::size_t c = 0; c < filled; ++c) {
+      if (widths[c] == 0) continue;  // a column that no row uses takes no room
       out += "  ";
       append_cell(out, style, row[c], columns_[c].align, widths[c], c + 1 == filled);
     }

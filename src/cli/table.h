@@ -16,7 +16,8 @@ struct Cell {
 };
 
 /// Collects rows, then prints them with each column as wide as its widest cell, at most `max_width` (a longer cell
-/// pushes its own row only). Two spaces before the first column and between columns; the last column is not padded.
+/// pushes its own row only). Two spaces before the first column and between columns; the last column is not padded,
+/// and a column without any text is left out.
 class Table {
  public:
   struct Column {

@@ -1,6 +1,7 @@
 #include "src/cli/usage.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -76,24 +77,42 @@ std::string option_label(const CLI::Option& option) {
   return label;
 }
 
-/// Options of one app, by group; positionals first.
-void append_options(std::string& out, const Style& style, const CLI::App& app, std::string_view default_heading) {
+bool is_inherited_help(const CLI::App& app, const CLI::Option* option) {
+  return app.get_parent() != nullptr && option == app.get_help_ptr();
+}
+
+void append_option_group(std::string& out, const Style& style, std::string_view title,
+                         const std::vector<const CLI::Option*>& options) {
   constexpr std::size_t kColumn = 30;
-  std::vector<std::string> groups;
-  const auto options = app.get_options();
-  for (const CLI::Option* option : options) {
-    if (option->get_group().empty()) continue;
-    if (std::find(groups.begin(), groups.end(), option->get_group()) == groups.end())
-      groups.push_back(option->get_group());
+  if (options.empty()) return;
+  style.append(out, Role::Heading, title);
+  out += '\n';
+  for (const CLI::Option* option : options)
+    append_entry(out, style, option_label(*option), option->get_description(), kColumn);
+  out += '\n';
+}
+
+/// Options of one app: positionals, then named groups in the order of their first option, then the others.
+void append_options(std::string& out, const Style& style, const CLI::App& app, std::string_view other_title) {
+  std::vector<const CLI::Option*> positionals;
+  std::vector<const CLI::Option*> others;
+  std::vector<std::pair<std::string, std::vector<const CLI::Option*>>> groups;
+  for (const CLI::Option* option : app.get_options()) {
+    if (is_inherited_help(app, option)) continue;
+    if (option->get_positional()) {
+      positionals.push_back(option);
+    } else if (option->get_group() == "Options") {
+      others.push_back(option);
+    } else {
+      auto group =
+          std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == option->get_group(); });
+      if (group == groups.end()) group = groups.insert(groups.end(), {option->get_group(), {}});
+      group->second.push_back(option);
+    }
   }
-  for (const std::string& group : groups) {
-    style.append(out, Role::Heading, group == "Options" ? default_heading : std::string_view(group));
-    out += '\n';
-    for (const CLI::Option* option : options)
-      if (option->get_group() == group)
-        append_entry(out, style, option_label(*option), option->get_description(), kColumn);
-    out += '\n';
-  }
+  append_option_group(out, style, "Arguments", positionals);
+  for (const auto& [title, options] : groups) append_option_group(out, style, title, options);
+  append_option_group(out, style, other_title, others);
 }
 
 std::vector<std::string> long_options(const CLI::App& app) {
@@ -177,9 +196,12 @@ Error usage_error(const CLI::App& app, const CLI::ParseError& refusal) {
   const auto flag = std::find_if(left.begin(), left.end(), [](const auto& s) { return s.size() > 1 && s[0] == '-'; });
   if (!command && !left.empty() && left.front()[0] != '-') return unknown_command(left.front());
   if (flag != left.end()) return unknown_option(app, command, *flag);
+  const std::string words = refusal.what();
+  if (refusal.get_name() == "ArgumentMismatch")  // missing, or given twice
+    return Error(ErrorCode::Usage, words.substr(0, words.find(':')) + " takes exactly one value").help("see --help");
   const std::string see = command ? fmt::format("see apr {} --help", command->get_name()) : "see apr --help";
   if (!left.empty()) return Error(ErrorCode::Usage, "unexpected argument").got(left.front()).help(see);
-  return Error(ErrorCode::Usage, refusal.what()).help(see);
+  return Error(ErrorCode::Usage, words).help(see);
 }
 
 }  // namespace apr::cli

@@ -94,7 +94,7 @@ HeaderSection gguf_first_entry(const ModelFile& model, const format::TensorInfo&
     walk.number<std::uint64_t>(fmt::format("dims[{}]", i), i == 0 ? "elements of a row" : "");
   if (const auto type = walk.number<std::uint32_t>("type", "")) walk.last().meaning = type_meaning(*type);
   if (walk.number<std::uint64_t>("offset", ""))
-    walk.last().meaning = fmt::format("in the tensor data: 0x{:x} in the file", tensor.offset);
+    walk.last().meaning = fmt::format("at 0x{:x} in the file", tensor.offset);
   return section;
 }
 
@@ -102,8 +102,7 @@ HeaderSection safetensors_header(const ModelFile& model, std::uint32_t file_inde
   HeaderSection section{"header", file_index, {}};
   const auto bytes = model.files[file_index]->bytes();
   FieldWalk walk(bytes, 0, std::endian::little, section);
-  const auto size =
-      walk.number<std::uint64_t>("header_size", "bytes of JSON that follow; tensor data comes after them");
+  const auto size = walk.number<std::uint64_t>("header_size", "bytes of JSON; tensor data follows it");
   if (size) walk.text(std::min<std::uint64_t>(*size, bytes.size() - 8), "header", "JSON, UTF-8", 64);
   return section;
 }
@@ -111,8 +110,7 @@ HeaderSection safetensors_header(const ModelFile& model, std::uint32_t file_inde
 HeaderSection safetensors_first_entry(const ModelFile& model, const format::TensorInfo& tensor) {
   HeaderSection section{"first tensor entry", tensor.file_index, {}};
   FieldWalk walk(model.files[tensor.file_index]->bytes(), tensor.info_offset, std::endian::little, section);
-  if (walk.text(tensor.info_size, "entry", ""))
-    walk.last().meaning = fmt::format("data_offsets count from 0x{:x}", model.data_offset);
+  walk.text(tensor.info_size, "entry", "");
   return section;
 }
 
@@ -178,7 +176,7 @@ HeaderSection apr_first_entry(const ModelFile& model, const format::TensorInfo& 
   for (std::uint64_t i = 0; n_dims && i < *n_dims && walk.good(); ++i)
     walk.number<std::uint64_t>(fmt::format("dims[{}]", i), "");
   if (walk.number<std::uint64_t>("offset", ""))
-    walk.last().meaning = fmt::format("from data_offset: 0x{:x} in the file", tensor.offset);
+    walk.last().meaning = fmt::format("at 0x{:x} in the file", tensor.offset);
   walk.number<std::uint64_t>("size", "bytes of data");
   return section;
 }

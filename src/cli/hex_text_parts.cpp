@@ -1,0 +1,125 @@
+#include "src/cli/hex_text_parts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "apr/core/text.h"
+
+namespace apr::cli {
+namespace {
+
+constexpr std::size_t kFewestChars = 8;  // of a text, however narrow its column is
+constexpr std::size_t kShownDims = 8;
+constexpr int kArrayDepth = 3;
+
+std::string scalar_text(const format::Value& value, std::size_t columns) {
+  using format::ValueType;
+  const std::size_t chars = std::max(kFewestChars, columns) - 2;
+  switch (value.type()) {
+    case ValueType::String:
+      return fmt::format("\"{}\"", escaped(value.as_string().value_or(""), chars));
+    case ValueType::Bool:
+      return value.as_bool().value_or(false) ? "true" : "false";
+    case ValueType::F32:
+      return fmt::format("{}", static_cast<float>(value.as_f64().value_or(0)));
+    case ValueType::F64:
+      return fmt::format("{}", value.as_f64().value_or(0));
+    case ValueType::Null:
+      return "null";
+    case ValueType::Object:
+      return escaped(value.as_object()->text, chars);
+    default:
+      break;
+  }
+  if (const auto i = value.as_i64()) return fmt::format("{}", *i);
+  return fmt::format("{}", value.as_u64().value_or(0));
+}
+
+/// At least one element, then as many as fit into `columns`, at most `limit`.
+std::string array_text(const format::ArrayRef& array, std::uint64_t limit, std::size_t columns, int depth) {
+  std::string out = "[";
+  std::uint64_t shown = 0;
+  const std::size_t tail = 3 + fmt::formatted_size(", … {} more]", grouped(array.count));
+  array.for_each([&](std::uint64_t i, const format::Value& value) {
+    if (i >= limit) return false;
+    const format::ArrayRef* inner = value.as_array();
+    std::string item = inner == nullptr ? scalar_text(value, columns / 2)
+                       : depth > 1      ? array_text(*inner, limit, columns / 2, depth - 1)
+                                        : "[…]";
+    if (i > 0 && display_width(out) + display_width(item) + tail > columns) return false;
+    out += (i == 0 ? "" : ", ") + item;
+    ++shown;
+    return true;
+  });
+  if (array.count > shown) out += fmt::format("{}… {} more", shown == 0 ? "" : ", ", grouped(array.count - shown));
+  return out + "]";
+}
+
+}  // namespace
+
+void append_heading(std::string& out, const Style& style, std::string_view title, std::string_view note) {
+  out += '\n';
+  style.append(out, Role::Heading, title);
+  if (!note.empty()) {
+    out += "  ";
+    style.append(out, Role::Dim, note);
+  }
+  out += '\n';
+}
+
+std::string offset_text(std::uint64_t offset) {
+  return fmt::format("0x{:08x}", offset);
+}
+
+std::string bytes_text(std::span<const std::byte> bytes, std::size_t most) {
+  std::string out;
+  const std::size_t shown = std::min(bytes.size(), most);
+  for (std::size_t i = 0; i < shown; ++i)
+    out += fmt::format("{}{:02x}", i == 0 ? "" : " ", std::to_integer<unsigned>(bytes[i]));
+  if (shown < bytes.size()) out += " …";
+  return out;
+}
+
+std::string size_text(std::uint64_t bytes) {
+  return bytes < 1024 ? fmt::format("{} bytes", bytes)
+                      : fmt::format("{} bytes ({})", grouped(bytes), human_bytes(bytes));
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string out = "[";
+  for (std::size_t i = 0; i < std::min(shape.size(), kShownDims); ++i)
+    out += fmt::format("{}{}", i == 0 ? "" : ", ", shape[i]);
+  if (shape.size() > kShownDims) out += fmt::format(", … {} dimensions", shape.size());
+  return out + "]";
+}
+
+std::string type_text(const format::TensorInfo& tensor) {
+  if (tensor.type != TensorType::Unknown) return std::string(name(tensor.type));
+  if (!tensor.raw_type_name.empty()) return fmt::format("? {}", escaped(tensor.raw_type_name, 16));
+  return fmt::format("? {}", tensor.raw_type);
+}
+
+std::string plural(std::uint64_t n, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", grouped(n), n == 1 ? one : many);
+}
+
+std::string value_type_text(const format::Value& value) {
+  if (const auto* array = value.as_array()) return fmt::format("{}[{}]", name(array->element), array->count);
+  return std::string(name(value.type()));
+}
+
+Role value_role(const format::Value& value) {
+  return value.type() == format::ValueType::String ? Role::Text : Role::Plain;
+}
+
+std::string value_text(const format::Value& value, std::uint64_t limit, std::size_t columns) {
+  if (const auto* array = value.as_array()) return array_text(*array, limit, columns, kArrayDepth);
+  return scalar_text(value, columns);
+}
+
+std::string number_text(const inspect::Number& number) {
+  return std::visit([](const auto v) { return fmt::format("{}", v); }, number);
+}
+
+}  // namespace apr::cli

@@ -1,0 +1,36 @@
+// Pieces of text that the printers of `apr hex` share.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apr/format/model_file.h"
+#include "apr/inspect/hex.h"
+#include "src/cli/style.h"
+
+namespace apr::cli {
+
+/// A blank line, then the title and a dim note.
+void append_heading(std::string& out, const Style& style, std::string_view title, std::string_view note = {});
+/// "0x001b3f40"
+[[nodiscard]] std::string offset_text(std::uint64_t offset);
+/// "47 47 55 46", at most `most` bytes, then "…"
+[[nodiscard]] std::string bytes_text(std::span<const std::byte> bytes, std::size_t most);
+/// "98,362,432 bytes (93.8 MiB)"
+[[nodiscard]] std::string size_text(std::uint64_t bytes);
+/// "[576, 1536]", the outermost dimension first
+[[nodiscard]] std::string shape_text(const std::vector<std::int64_t>& shape);
+/// The type's name, or "? 42" for one that no table knows.
+[[nodiscard]] std::string type_text(const format::TensorInfo& tensor);
+/// "1 entry", "1,024 entries"
+[[nodiscard]] std::string plural(std::uint64_t n, std::string_view one, std::string_view many);
+[[nodiscard]] std::string number_text(const inspect::Number& number);
+/// A metadata value as one line, escaped: at most `limit` elements of an array, and what fits into `columns`.
+[[nodiscard]] std::string value_text(const format::Value& value, std::uint64_t limit, std::size_t columns);
+/// "u32", "string[49152]"
+[[nodiscard]] std::string value_type_text(const format::Value& value);
+[[nodiscard]] Role value_role(const format::Value& value);
+
+}  // namespace apr::cli
