@@ -31,7 +31,7 @@ void dequantize_q3_k(const void* src, float* __restrict dst, int64_t n_blocks) {
   }
 }
 
-/// A sub-block's element with the largest magnitude maps to q = 0 (value -4), the largest scale to 0 (value -32).
+/// Scales by least squares (k_fit.inl); the scale with the largest magnitude is stored as 0 (value -32).
 void quantize_q3_k(const float* __restrict src, void* dst, int64_t n_blocks) {
   uint8_t* __restrict block = static_cast<uint8_t*>(dst);
   for (int64_t i = 0; i < n_blocks; ++i, block += 110, src += 256) {

@@ -29,7 +29,7 @@ void dequantize_q4_k(const void* src, float* __restrict dst, int64_t n_blocks) {
   }
 }
 
-/// Sub-block scales span [min(0, smallest), largest]; each element is rounded to the nearest step of the stored scale.
+/// Scales and minima by least squares (k_fit.inl); each element is rounded to the nearest step of the stored scale.
 void quantize_q4_k(const float* __restrict src, void* dst, int64_t n_blocks) {
   uint8_t* __restrict block = static_cast<uint8_t*>(dst);
   for (int64_t i = 0; i < n_blocks; ++i, block += 144, src += 256) {
