@@ -11,6 +11,7 @@
 #include "apr/core/error.h"
 #include "apr/core/text.h"
 #include "kernels/container_types.h"
+#include "kernels/isa_choice.h"
 
 namespace apr::kernels {
 
@@ -34,13 +35,6 @@ std::vector<IsaVariant> detect_variants() {
   variants.push_back({table_avx512_vnni.isa, &table_avx512_vnni, avx512 && cpu.avx512vnni});
 #endif
   return variants;
-}
-
-const KernelTable* best_table() {
-  const KernelTable* best = nullptr;
-  for (const IsaVariant& variant : isa_variants())
-    if (variant.runs_here) best = variant.table;
-  return best;
 }
 
 std::atomic<const KernelTable*> forced_table{nullptr};
@@ -73,17 +67,22 @@ std::span<const IsaVariant> isa_variants() {
   return variants;
 }
 
-void force_isa(std::string_view name) {
+const KernelTable* best_variant(std::span<const IsaVariant> variants) {
+  const KernelTable* best = nullptr;
+  for (const IsaVariant& variant : variants)
+    if (variant.runs_here) best = variant.table;
+  APR_CHECK(best != nullptr);
+  return best;
+}
+
+const KernelTable* named_variant(std::span<const IsaVariant> variants, std::string_view name) {
   std::vector<std::string_view> names;
-  for (const IsaVariant& variant : isa_variants()) {
+  for (const IsaVariant& variant : variants) {
     names.push_back(variant.name);
     if (variant.name != name) continue;
-    if (!variant.runs_here) {
-      throw Error(ErrorCode::Unsupported, "this machine cannot run the instruction set '" + std::string(name) + "'")
-          .help("leave the choice to apr, or force " + std::string(best_table()->isa) + " or a plainer one");
-    }
-    forced_table.store(variant.table);
-    return;
+    if (variant.runs_here) return variant.table;
+    throw Error(ErrorCode::Unsupported, "this machine cannot run the instruction set '" + std::string(name) + "'")
+        .help("leave the choice to apr, or force " + std::string(best_variant(variants)->isa) + " or a plainer one");
   }
   const std::vector<std::string> close = nearest(name, names);
   throw Error(ErrorCode::Usage, "unknown instruction set '" + escaped(name, 64) + "'")
@@ -91,9 +90,13 @@ void force_isa(std::string_view name) {
       .help(close.empty() ? "" : "did you mean " + joined(close) + "?");
 }
 
+void force_isa(std::string_view name) {
+  forced_table.store(named_variant(isa_variants(), name));
+}
+
 const KernelTable& active() {
   if (const KernelTable* forced = forced_table.load()) return *forced;
-  static const KernelTable* const best = best_table();
+  static const KernelTable* const best = best_variant(isa_variants());
   return *best;
 }
 

@@ -1,5 +1,5 @@
-// The quantisers that are apr's own: their error beside that of ggml's reference on the same near-Gaussian values, and what
-// they do with values that are no finite numbers.
+// The quantisers that are apr's own: their error beside that of ggml's reference on the same near-Gaussian values, and
+// what they do with values that are no finite numbers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -45,12 +45,15 @@ TEST_P(QuantizeError, IsBesideThatOfGgml) {
   ASSERT_TRUE(golden.has_value() && golden->ggml_relative_rmse.has_value());
   const double ours = relative_rmse(type, test::error_values(type));
   const double ratio = ours / *golden->ggml_relative_rmse;
-  std::printf("%s: relative RMSE %.6f, ggml %.6f, ratio %.4f\n", file.c_str(), ours, *golden->ggml_relative_rmse, ratio);
+  std::printf("%s: relative RMSE %.6f, ggml %.6f, ratio %.4f\n", file.c_str(), ours, *golden->ggml_relative_rmse,
+              ratio);
   EXPECT_TRUE(ratio <= GetParam().largest_ratio) << ratio;
   EXPECT_TRUE(ratio >= 0.9) << ratio << ": too good to be the same measure";
 }
 
-std::string bound_name(const testing::TestParamInfo<Bound>& info) { return std::string(name(info.param.type)); }
+std::string bound_name(const testing::TestParamInfo<Bound>& info) {
+  return std::string(name(info.param.type));
+}
 using enum TensorType;
 INSTANTIATE_TEST_SUITE_P(Types, QuantizeError,
                          testing::Values(Bound{Q2_K, 1.02}, Bound{Q3_K, 1.02}, Bound{Q4_K, 1.02}, Bound{Q5_K, 1.02},
