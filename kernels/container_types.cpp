@@ -121,8 +121,8 @@ void dequantize_f6(const void* src, float* dst, std::int64_t n_blocks) {
 // AprQ4: 32 elements in 18 bytes, x = d * (q - 8); byte j of qs holds element 2 j (low nibble) and 2 j + 1 (high
 // nibble).
 //
-//   byte 0   2                  18
-//       | d |        qs          |
+//   byte 0   2    18
+//        | d | qs |
 //
 // A scale that is NaN, Inf or smaller than the smallest normal half counts as 0, as the format's own reader has it.
 void dequantize_apr_q4(const void* src, float* dst, std::int64_t n_blocks) {

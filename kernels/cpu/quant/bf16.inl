@@ -1,7 +1,7 @@
 // BF16: the upper half of an IEEE binary32 (1 sign, 8 exponent, 7 mantissa bits).
 //
-//   byte 0   1
-//       | value |   little-endian
+//   byte 0       2
+//        | value |
 namespace apr::kernels {
 namespace {
 

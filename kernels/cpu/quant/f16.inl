@@ -1,7 +1,7 @@
 // F16: one IEEE binary16 per element (1 sign, 5 exponent, 10 mantissa bits).
 //
-//   byte 0   1
-//       | value |   little-endian
+//   byte 0       2
+//        | value |
 namespace apr::kernels {
 namespace {
 

@@ -1,7 +1,7 @@
 // F32: one IEEE binary32 per element.
 //
-//   byte 0   1   2   3
-//       | value       |   little-endian
+//   byte 0       4
+//        | value |
 namespace apr::kernels {
 namespace {
 

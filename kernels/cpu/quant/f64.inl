@@ -1,4 +1,7 @@
 // F64: one IEEE binary64 per element, little-endian.
+//
+//   byte 0       8
+//        | value |
 namespace apr::kernels {
 namespace {
 

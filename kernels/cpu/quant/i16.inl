@@ -1,4 +1,7 @@
-// I16: one two's complement integer of 2 byte(s) per element, little-endian.
+// I16: one two's complement integer of 2 bytes per element, little-endian.
+//
+//   byte 0       2
+//        | value |
 namespace apr::kernels {
 namespace {
 

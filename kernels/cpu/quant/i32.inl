@@ -1,4 +1,7 @@
-// I32: one two's complement integer of 4 byte(s) per element, little-endian.
+// I32: one two's complement integer of 4 bytes per element, little-endian.
+//
+//   byte 0       4
+//        | value |
 namespace apr::kernels {
 namespace {
 

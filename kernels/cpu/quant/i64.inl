@@ -1,4 +1,7 @@
-// I64: one two's complement integer of 8 byte(s) per element, little-endian.
+// I64: one two's complement integer of 8 bytes per element, little-endian.
+//
+//   byte 0       8
+//        | value |
 namespace apr::kernels {
 namespace {
 

@@ -1,4 +1,7 @@
-// I8: one two's complement integer of 1 byte(s) per element, little-endian.
+// I8: one two's complement integer of one byte per element, little-endian.
+//
+//   byte 0       1
+//        | value |
 namespace apr::kernels {
 namespace {
 

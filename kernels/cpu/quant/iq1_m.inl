@@ -1,7 +1,7 @@
 // IQ1_M: 256 elements in 56 bytes; 16 sub-blocks of 16: x = d * (2 * scale + 1) * (grid value +- 0.125).
 //
-//   byte 0             32        48             56
-//       |     qs       |   qh    | scales: 4 u16 |
+//   byte 0      32   48       56
+//        |  qs  | qh | scales |
 //   qs      per group of 8 elements: bits 0..7 of the index into the 2048-entry grid of -1, 0, 1
 //   qh      a nibble per group, low one first: bits 0..2 are bits 8..10 of the index, bit 3 set = the shift is -0.125
 //   scales  u16 k: bits 3 t .. 3 t + 2 are the scale of sub-block 4 k + t; bits 12..15 are bits 4 k .. 4 k + 3 of d

@@ -1,7 +1,7 @@
 // IQ1_S: 256 elements in 50 bytes; 8 sub-blocks of 32: x = d * (2 * scale + 1) * (grid value +- 0.125).
 //
-//   byte 0   2            34            50
-//       | d |     qs      | qh: 8 x u16  |
+//   byte 0   2      34   50
+//        | d |  qs  | qh |
 //   d   f16 scale
 //   qs  per group of 8 elements: bits 0..7 of the index into the 2048-entry grid of -1, 0, 1
 //   qh  per sub-block: bits 3 l .. 3 l + 2 are bits 8..10 of the index of group l, bits 12..14 the scale, bit 15 set =

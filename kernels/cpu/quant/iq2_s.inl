@@ -1,7 +1,7 @@
 // IQ2_S: 256 elements in 82 bytes; 8 sub-blocks of 32: x = d * (scale + 0.5) / 4 * grid value * sign.
 //
-//   byte 0   2            34           66     74       82
-//       | d |     qs      |    signs    |  qh  | scales |
+//   byte 0   2      34      66   74       82
+//        | d |  qs  | signs | qh | scales |
 //   d       f16 scale
 //   qs      per group of 8 elements: bits 0..7 of the index into the 1024-entry grid
 //   signs   per group of 8 elements: bit j set = element j negative

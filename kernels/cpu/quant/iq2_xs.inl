@@ -1,7 +1,7 @@
 // IQ2_XS: 256 elements in 74 bytes; 8 sub-blocks of 32: x = d * (scale + 0.5) / 4 * grid value * sign.
 //
-//   byte 0   2                        66        74
-//       | d |      qs: 32 x u16        |  scales |
+//   byte 0   2          66       74
+//        | d |    qs    | scales |
 //   d       f16 scale
 //   qs      per group of 8 elements: bits 0..8 index the 512-entry grid, bits 9..15 signs (the eighth by parity)
 //   scales  byte s: low nibble for groups 0 and 1 of sub-block s, high nibble for groups 2 and 3

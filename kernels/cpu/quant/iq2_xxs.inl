@@ -1,7 +1,7 @@
 // IQ2_XXS: 256 elements in 66 bytes; 8 sub-blocks of 32: x = d * (scale + 0.5) / 4 * grid value * sign.
 //
-//   byte 0   2                                  66
-//       | d |       8 x (4 indices, u32)         |
+//   byte 0   2          66
+//        | d |    qs    |
 //   d   f16 scale
 //   qs  per sub-block 8 bytes: four bytes index the 256-entry grid (8 elements each), then a little-endian u32 with
 //       bits 7 l .. 7 l + 6: signs of group l (the eighth by parity); bits 28..31: scale

@@ -1,7 +1,7 @@
 // IQ3_S: 256 elements in 110 bytes; 8 sub-blocks of 32: x = d * (2 * scale + 1) * grid value * sign.
 //
-//   byte 0   2              66     74          106      110
-//       | d |      qs       |  qh  |   signs    | scales |
+//   byte 0   2          66   74      106      110
+//        | d |    qs    | qh | signs | scales |
 //   d       f16 scale
 //   qs      per 4 elements: bits 0..7 of the index into the 512-entry grid
 //   qh      byte s, bit k: bit 8 of the k-th index of sub-block s

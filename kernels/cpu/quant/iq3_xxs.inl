@@ -1,7 +1,7 @@
 // IQ3_XXS: 256 elements in 98 bytes; 8 sub-blocks of 32: x = d * (scale + 0.5) / 2 * grid value * sign.
 //
-//   byte 0   2              66                  98
-//       | d |      qs       |  scales_and_signs  |
+//   byte 0   2          66                 98
+//        | d |    qs    | scales_and_signs |
 //   d                 f16 scale
 //   qs                per 4 elements an index into the 256-entry grid
 //   scales_and_signs  per sub-block a little-endian u32: bits 7 l .. 7 l + 6 signs of the l-th 8 elements (the eighth

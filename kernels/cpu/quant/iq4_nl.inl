@@ -1,7 +1,7 @@
 // IQ4_NL: 32 elements in 18 bytes, x = d * value[q] with 16 fixed values that lie denser around zero.
 //
-//   byte 0   2                  18
-//       | d |        qs          |
+//   byte 0   2    18
+//        | d | qs |
 //   d   f16 scale
 //   qs  byte j: element j in the low nibble, element j + 16 in the high nibble
 namespace apr::kernels {

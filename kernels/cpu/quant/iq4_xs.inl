@@ -1,7 +1,7 @@
 // IQ4_XS: 256 elements in 136 bytes; 8 sub-blocks of 32: x = d * (scale - 32) * value[q], the values of IQ4_NL.
 //
 //   byte 0   2          4          8                  136
-//       | d | scales_h | scales_l |        qs          |
+//        | d | scales_h | scales_l |        qs        |
 //   d         f16 scale of the scales
 //   scales_h  u16, bits 2 s and 2 s + 1: bits 4..5 of the scale of sub-block s
 //   scales_l  byte k: bits 0..3 of the scales of sub-block 2 k (low nibble) and 2 k + 1 (high nibble)

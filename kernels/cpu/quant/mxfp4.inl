@@ -1,7 +1,7 @@
 // MXFP4: 32 elements in 17 bytes, x = 2^(e - 127) * E2M1(q): the OCP microscaling format.
 //
-//   byte 0   1                  17
-//       | e |        qs          |
+//   byte 0   1    17
+//        | e | qs |
 //   e   E8M0 scale, a power of two
 //   qs  byte j: element j in the low nibble, element j + 16 in the high nibble; E2M1 = 0 .5 1 1.5 2 3 4 6 and negatives
 namespace apr::kernels {

@@ -1,7 +1,7 @@
 // NVFP4: 64 elements in 36 bytes; 4 sub-blocks of 16: x = d * E2M1(q).
 //
-//   byte 0      4                              36
-//       |  d   |              qs                |
+//   byte 0   4      36
+//        | d |  qs  |
 //   d   per sub-block an unsigned E4M3 scale (bias 7); 0x7F counts as 0 and bit 7 is not looked at, as in ggml
 //   qs  8 bytes a sub-block; byte j: element j in the low nibble, element j + 8 in the high nibble
 namespace apr::kernels {

@@ -1,7 +1,7 @@
 // Q1_0: 128 elements in 18 bytes, x = d where the bit is set, else -d.
 //
-//   byte 0   2                  18
-//       | d |        qs          |
+//   byte 0   2    18
+//        | d | qs |
 //   d   f16 magnitude
 //   qs  element j is bit j % 8 of byte j / 8
 namespace apr::kernels {

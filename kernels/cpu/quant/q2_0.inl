@@ -1,7 +1,7 @@
 // Q2_0: 64 elements in 18 bytes, x = d * (q - 1).
 //
-//   byte 0   2                  18
-//       | d |        qs          |
+//   byte 0   2    18
+//        | d | qs |
 //   d   f16 scale
 //   qs  element j is bits 2 (j % 4) and 2 (j % 4) + 1 of byte j / 4
 namespace apr::kernels {

@@ -1,7 +1,7 @@
 // Q2_K: 256 elements in 84 bytes; 16 sub-blocks of 16: x = (d * scale) * q - dmin * min.
 //
-//   byte 0          16                 80  82     84
-//       |  scales   |        qs        | d | dmin |
+//   byte 0        16         80  82     84
+//        | scales |    qs    | d | dmin |
 //   scales   byte s: scale of sub-block s in the low nibble, its minimum in the high nibble
 //   qs       two halves of 32 bytes, 128 elements each: byte j, bits 2 r and 2 r + 1 are element 32 r + j
 //   d, dmin  f16 scale of the scales, f16 scale of the minima

@@ -1,7 +1,7 @@
 // Q3_K: 256 elements in 110 bytes; 16 sub-blocks of 16: x = d * (scale - 32) * (q - 4).
 //
-//   byte 0          32                 96        108  110
-//       |   hmask   |        qs        |  scales  |  d  |
+//   byte 0       32         96       108  110
+//        | hmask |    qs    | scales | d  |
 //   hmask   byte j, bit r + 4 h: bit 2 of element 128 h + 32 r + j
 //   qs      two halves h of 32 bytes: byte j, bits 2 r and 2 r + 1: bits 0..1 of element 128 h + 32 r + j
 //   scales  16 scales of 6 bits: scale s has bits 0..3 in byte s % 8 (low nibble for s < 8, high for the others) and

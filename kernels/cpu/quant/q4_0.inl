@@ -1,7 +1,7 @@
 // Q4_0: 32 elements in 18 bytes, x = d * (q - 8).
 //
-//   byte 0   2                  18
-//       | d |        qs          |
+//   byte 0   2    18
+//        | d | qs |
 //   d   f16 scale
 //   qs  byte j: element j in the low nibble, element j + 16 in the high nibble
 namespace apr::kernels {

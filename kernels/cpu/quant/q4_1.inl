@@ -1,7 +1,7 @@
 // Q4_1: 32 elements in 20 bytes, x = d * q + m.
 //
-//   byte 0   2   4                  20
-//       | d | m |        qs          |
+//   byte 0   2   4    20
+//        | d | m | qs |
 //   d, m  f16 scale and minimum
 //   qs    byte j: element j in the low nibble, element j + 16 in the high nibble
 namespace apr::kernels {

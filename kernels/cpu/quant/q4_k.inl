@@ -1,7 +1,7 @@
 // Q4_K: 256 elements in 144 bytes; 8 sub-blocks of 32: x = (d * scale) * q - dmin * min.
 //
-//   byte 0   2      4          16                 144
-//       | d | dmin |  scales   |        qs         |
+//   byte 0   2      4        16                 144
+//        | d | dmin | scales |        qs        |
 //   d, dmin  f16 scale of the scales, f16 scale of the minima
 //   scales   8 scales and 8 minima of 6 bits:
 //              bits    7 6 | 5 4 3 2 1 0

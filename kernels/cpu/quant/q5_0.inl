@@ -1,7 +1,7 @@
 // Q5_0: 32 elements in 22 bytes, x = d * (q - 16).
 //
-//   byte 0   2      6                  22
-//       | d |  qh  |        qs          |
+//   byte 0   2    6    22
+//        | d | qh | qs |
 //   d   f16 scale
 //   qh  little-endian 32 bits: bit j is bit 4 of element j
 //   qs  byte j: bits 0..3 of element j in the low nibble, of element j + 16 in the high nibble

@@ -1,7 +1,7 @@
 // Q5_1: 32 elements in 24 bytes, x = d * q + m.
 //
-//   byte 0   2   4      8                  24
-//       | d | m |  qh  |        qs          |
+//   byte 0   2   4    8    24
+//        | d | m | qh | qs |
 //   d, m  f16 scale and minimum
 //   qh    little-endian 32 bits: bit j is bit 4 of element j
 //   qs    byte j: bits 0..3 of element j in the low nibble, of element j + 16 in the high nibble

@@ -1,7 +1,7 @@
 // Q5_K: 256 elements in 176 bytes; 8 sub-blocks of 32: x = (d * scale) * q - dmin * min.
 //
-//   byte 0   2      4          16        48                 176
-//       | d | dmin |  scales   |   qh    |        qs         |
+//   byte 0   2      4        16     48                 176
+//        | d | dmin | scales |  qh  |        qs        |
 //   d, dmin  f16 scale of the scales, f16 scale of the minima
 //   scales   8 scales and 8 minima of 6 bits, packed as in Q4_K
 //   qh       byte j, bit s: bit 4 of element j of sub-block s

@@ -1,7 +1,7 @@
 // Q6_K: 256 elements in 210 bytes; 16 sub-blocks of 16: x = (d * scale) * (q - 32).
 //
-//   byte 0                 128          192        208  210
-//       |        ql         |    qh     |  scales  |  d  |
+//   byte 0                  128        192      208  210
+//        |        ql        |    qh    | scales | d  |
 //   Two halves h of 128 elements, each with 64 bytes of ql and 32 of qh. Element e = 32 r + j of a half (r = 0..3):
 //   ql      bits 0..3: byte 64 h + 32 (r & 1) + j, low nibble for r < 2, high nibble for r >= 2
 //   qh      bits 4..5: byte 32 h + j, bits 2 r and 2 r + 1

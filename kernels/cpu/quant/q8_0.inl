@@ -1,7 +1,7 @@
 // Q8_0: 32 elements in 34 bytes, x = d * q.
 //
-//   byte 0   2                  34
-//       | d |        qs          |
+//   byte 0   2      34
+//        | d |  qs  |
 //   d   f16 scale
 //   qs  int8 per element
 namespace apr::kernels {

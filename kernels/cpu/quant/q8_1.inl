@@ -1,8 +1,8 @@
 // Q8_1: 32 elements in 36 bytes, x = d * q. An activation type of ggml; s serves dot products and is not needed to
 // decode.
 //
-//   byte 0   2   4                  36
-//       | d | s |        qs          |
+//   byte 0   2   4      36
+//        | d | s |  qs  |
 //   d   f16 scale
 //   s   f16, d * (sum of all q)
 //   qs  int8 per element

@@ -1,7 +1,7 @@
 // Q8_K: 256 elements in 292 bytes, x = d * q. An activation type of ggml; bsums serve dot products.
 //
-//   byte 0   4                  260       292
-//       | d |        qs          |  bsums  |
+//   byte 0   4                        260     292
+//        | d |           qs           | bsums |
 //   d      f32 scale
 //   qs     int8 per element
 //   bsums  i16 per 16 elements, the sum of their q

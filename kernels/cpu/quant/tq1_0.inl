@@ -1,7 +1,7 @@
 // TQ1_0: 256 elements in 54 bytes, x = d * t with trits t = -1, 0, 1.
 //
-//   byte 0                 48     52  54
-//       |        qs        |  qh  | d |
+//   byte 0        48   52  54
+//        |   qs   | qh | d |
 //   qs  five trits a byte: bytes 0..31 hold elements 32 n + byte (n = 0..4), bytes 32..47 elements 160 + 16 n + byte -
 //   32 qh  four trits a byte: elements 240 + 4 n + byte (n = 0..3) d   f16 scale A byte is ceil(256 v / 243) of the
 //   base-3 number v with t + 1 as digits, first trit most significant. So byte * 3^n (mod 256), times 3, shifted right

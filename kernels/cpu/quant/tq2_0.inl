@@ -1,7 +1,7 @@
 // TQ2_0: 256 elements in 66 bytes, x = d * (q - 1).
 //
-//   byte 0                      64  66
-//       |          qs           | d |
+//   byte 0          64  66
+//        |    qs    | d |
 //   qs  two halves of 32 bytes, 128 elements each: byte j, bits 2 r and 2 r + 1 are element 32 r + j
 //   d   f16 scale
 namespace apr::kernels {
