@@ -43,7 +43,7 @@ const Value* find_key(Runtime& rt, const DictObject& dict, const Value& key) {
 }
 
 const Value* find_key(Runtime& rt, const DictObject& dict, std::string_view key) {
-  rt.budget.step(1 + dict.entries.size() / 8);
+  rt.budget.step(1 + dict.entries.size() * (1 + key.size() / 64) / 8);
   for (const auto& [candidate, value] : dict.entries) {
     if (candidate.is_string() && candidate.view() == key) return &value;
   }
@@ -65,7 +65,7 @@ std::optional<Value> own_attribute(Runtime& rt, const Value& value, std::string_
   switch (value.kind()) {
     case Kind::Namespace:
       for (const auto& [attribute, stored] : value.as<NamespaceObject>().attributes) {
-        rt.budget.step();
+        rt.budget.step(1 + name.size() / 64);
         if (attribute == name) return stored;
       }
       return std::nullopt;

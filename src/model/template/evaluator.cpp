@@ -189,7 +189,10 @@ Value Interpreter::eval_call(const Expr& expr, Scope& scope, const Value* caller
   const Value object = eval(*callee.items[0], scope);
   offset_ = callee.offset;
   const MethodRow* row = find_method(object, callee.text);
-  if (row != nullptr && row->call != nullptr) return row->call(rt_, object, arguments());
+  if (row != nullptr && row->call != nullptr) {
+    const Args args = arguments();
+    return call_method(rt_, *row, object, args);
+  }
   const Value function = get_attribute(rt_, object, callee.text);
   return call(function, arguments());
 }
@@ -204,7 +207,7 @@ Value Interpreter::call(const Value& callee, Args args) {
     }
     case Kind::Method: {
       const auto& method = callee.as<MethodObject>();
-      return method.row->call(rt_, method.self, args);
+      return call_method(rt_, *method.row, method.self, args);
     }
     case Kind::Joiner: {
       auto& joiner = callee.as<JoinerObject>();
@@ -227,6 +230,7 @@ Value Interpreter::call_macro(const MacroObject& object, Args args) {
   const Macro& macro = *object.macro;
   Scope* scope = inner(*object.closure);
   const auto take_named = [&](std::string_view name) -> std::optional<Value> {
+    rt_.budget.step(1 + args.named.size() / 16);
     for (auto it = args.named.begin(); it != args.named.end(); ++it) {
       if (it->first != name) continue;
       Value value = std::move(it->second);

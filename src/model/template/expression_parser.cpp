@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "filters.h"
@@ -105,7 +106,7 @@ const Expr* ExpressionParser::expression(bool with_condition) {
 
 const Expr* ExpressionParser::condition() {
   const std::uint32_t offset = current().begin;
-  const std::size_t first_unknown = unknown_.size();
+  std::size_t first_unknown = unknown_.size();
   const Expr* value = either();
   while (skip_name("if")) {
     Expr* made = make(ExprKind::Condition, offset);
@@ -116,7 +117,7 @@ const Expr* ExpressionParser::condition() {
       other = condition();
     }
     made->items = {value, test, other};
-    for (std::size_t i = first_unknown; i < unknown_.size(); ++i) unknown_[i].soft = true;
+    for (; first_unknown < unknown_.size(); ++first_unknown) unknown_[first_unknown].soft = true;
     value = made;
   }
   return value;
@@ -487,13 +488,16 @@ void ExpressionParser::call_args(CallArgs& args) {
       ensure(args.rest_named == nullptr);
       std::string name(text(advance()));
       advance();
-      for (const auto& named : args.named) ensure(named.first != name);
       args.named.emplace_back(std::move(name), expression());
     } else {
       ensure(args.rest == nullptr && args.rest_named == nullptr && args.named.empty());
       args.positional.push_back(expression());
     }
   }
+  std::vector<std::string_view> names;
+  for (const auto& named : args.named) names.push_back(named.first);
+  std::sort(names.begin(), names.end());
+  ensure(std::adjacent_find(names.begin(), names.end()) == names.end());
   expect_op(")");
 }
 

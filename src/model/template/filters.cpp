@@ -6,6 +6,12 @@ namespace apr::model::jinja {
 
 namespace {
 
+/// Most filters and tests of a text look at all of it.
+void charge(Runtime& rt, const Args& args) {
+  rt.budget.step();
+  if (!args.positional.empty() && args.positional[0].is_string()) rt.scan(args.positional[0].view());
+}
+
 constexpr FilterRow kFilters[] = {
     {"abs", filter_abs},
     {"attr", filter_attr},
@@ -66,14 +72,14 @@ const FilterRow* find_filter(std::string_view name) {
 }
 
 Value apply_filter(Runtime& rt, std::string_view name, const Args& args) {
-  rt.budget.step();
+  charge(rt, args);
   const FilterRow* row = find_filter(name);
   if (row == nullptr) fail(fmt::format("No filter named '{}' found.", name));
   return row->apply(rt, args);
 }
 
 bool apply_test(Runtime& rt, std::string_view name, const Args& args) {
-  rt.budget.step();
+  charge(rt, args);
   const TestRow* row = find_test(name);
   if (row == nullptr) fail(fmt::format("No test named '{}' found.", name));
   return row->apply(rt, args);

@@ -67,13 +67,13 @@ Scope* Interpreter::inner(Scope& scope) {
 }
 
 void Interpreter::set_variable(Scope& scope, std::string_view name, Value value) {
+  rt_.budget.step(1 + scope.variables.size() / 16);
   for (auto& [known, stored] : scope.variables) {
     if (known == name) {
       stored = std::move(value);
       return;
     }
   }
-  rt_.budget.step();
   rt_.budget.take(sizeof(scope.variables[0]));
   scope.variables.emplace_back(name, std::move(value));
 }

@@ -11,46 +11,46 @@ namespace apr::model::jinja {
 
 namespace {
 
+/// The escape of a character, or "" when it stands for itself.
+std::string json_escape(std::uint32_t c, bool ensure_ascii) {
+  switch (c) {
+    case '"':
+      return "\\\"";
+    case '\\':
+      return "\\\\";
+    case '\n':
+      return "\\n";
+    case '\r':
+      return "\\r";
+    case '\t':
+      return "\\t";
+    case '\f':
+      return "\\f";
+    case '\b':
+      return "\\b";
+    default:
+      break;
+  }
+  if (c >= 0x20 && (c < 0x80 || !ensure_ascii)) return "";
+  if (c < 0x10000) return fmt::format("\\u{:04x}", c);
+  return fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((c - 0x10000) >> 10), 0xDC00 + ((c - 0x10000) & 0x3FF));
+}
+
 void append_json_text(Builder& out, std::string_view text, bool ensure_ascii) {
   out.add('"');
+  out.scan(text);
+  std::size_t plain = 0;  // start of the run that is written as it is
   for (std::size_t pos = 0; pos < text.size();) {
     const std::size_t begin = pos;
     const auto c = static_cast<std::uint32_t>(decode(text, pos));
-    switch (c) {
-      case '"':
-        out.add("\\\"");
-        continue;
-      case '\\':
-        out.add("\\\\");
-        continue;
-      case '\n':
-        out.add("\\n");
-        continue;
-      case '\r':
-        out.add("\\r");
-        continue;
-      case '\t':
-        out.add("\\t");
-        continue;
-      case '\f':
-        out.add("\\f");
-        continue;
-      case '\b':
-        out.add("\\b");
-        continue;
-      default:
-        break;
-    }
-    if (c >= 0x20 && (c < 0x7F || !ensure_ascii)) {
-      out.add(text.substr(begin, pos - begin));
-    } else if (c >= 0x10000) {
-      out.add(fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((c - 0x10000) >> 10), 0xDC00 + ((c - 0x10000) & 0x3FF)));
-    } else if (c == 0x7F) {
-      out.add('\x7F');
-    } else {
-      out.add(fmt::format("\\u{:04x}", c));
-    }
+    if (c >= 0x20 && c < 0x7F && c != '"' && c != '\\') continue;
+    const std::string escape = json_escape(c, ensure_ascii);
+    if (escape.empty()) continue;
+    out.add(text.substr(plain, begin - plain));
+    out.add(escape);
+    plain = pos;
   }
+  out.add(text.substr(plain));
   out.add('"');
 }
 

@@ -146,6 +146,12 @@ const MethodRow* find_row(const MethodRow (&table)[n], std::string_view name) {
 
 }  // namespace
 
+Value call_method(Runtime& rt, const MethodRow& row, const Value& self, const Args& args) {
+  rt.budget.step();
+  if (self.is_string()) rt.scan(self.view());  // most methods look at all of the text
+  return row.call(rt, self, args);
+}
+
 const MethodRow* find_method(const Value& self, std::string_view name) {
   switch (self.kind()) {
     case Kind::String:

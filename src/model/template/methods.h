@@ -14,6 +14,8 @@ struct MethodRow {
                 const Args& args);  // nullptr: it would modify its object; the sandbox refuses
 };
 
+/// A method with a call.
+[[nodiscard]] Value call_method(Runtime& rt, const MethodRow& row, const Value& self, const Args& args);
 /// nullptr when the type has no such method.
 [[nodiscard]] const MethodRow* find_method(const Value& self, std::string_view name);
 [[nodiscard]] const MethodRow* find_text_method(std::string_view name);

@@ -112,6 +112,7 @@ void append_quoted(Builder& out, std::string_view text) {
   const bool double_quotes = text.find('\'') != text.npos && text.find('"') == text.npos;
   const char quote = double_quotes ? '"' : '\'';
   out.add(quote);
+  out.scan(text);
   for (std::size_t pos = 0; pos < text.size();) {
     const char32_t c = decode(text, pos);
     if (c == static_cast<char32_t>(quote) || c == '\\') {
@@ -136,8 +137,12 @@ void append_quoted(Builder& out, std::string_view text) {
 }
 
 void append_escaped(Builder& out, std::string_view text) {
-  for (const char c : text) {
-    switch (c) {
+  out.scan(text);
+  while (!text.empty()) {
+    const std::size_t plain = std::min(text.find_first_of("&<>\"'"), text.size());
+    out.add(text.substr(0, plain));
+    if (plain == text.size()) return;
+    switch (text[plain]) {
       case '&':
         out.add("&amp;");
         break;
@@ -150,12 +155,10 @@ void append_escaped(Builder& out, std::string_view text) {
       case '"':
         out.add("&#34;");
         break;
-      case '\'':
-        out.add("&#39;");
-        break;
       default:
-        out.add(c);
+        out.add("&#39;");
     }
+    text.remove_prefix(plain + 1);
   }
 }
 

@@ -64,6 +64,10 @@ std::string Builder::take() {
   return std::exchange(out_, {});
 }
 
+void Builder::scan(std::string_view text) {
+  rt_.scan(text);
+}
+
 Value Builder::finish(bool markup) {
   return rt_.text(take(), markup);
 }

@@ -23,6 +23,8 @@ class Builder {
   void add(char c) { add(std::string_view(&c, 1)); }
   void add_char(char32_t c);
   void repeat(std::string_view text, std::uint64_t count);
+  /// Charges for looking at each character of a text.
+  void scan(std::string_view text);
   [[nodiscard]] std::size_t size() const noexcept { return out_.size(); }
   [[nodiscard]] Value finish(bool markup = false);
   [[nodiscard]] std::string take();
@@ -46,6 +48,8 @@ class Runtime {
     heap_.push_back(std::move(owned));
     return object;
   }
+  /// Charges for a pass over a text, character by character.
+  void scan(std::string_view text) { budget.step(text.size() / 32); }
   [[nodiscard]] Value text(std::string content, bool markup = false);
   [[nodiscard]] Value text(std::string_view content, bool markup = false) { return text(std::string(content), markup); }
   [[nodiscard]] Value text(const char* content) { return text(std::string(content)); }

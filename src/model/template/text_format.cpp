@@ -323,6 +323,7 @@ class BraceFormat {
       }
       return args_.positional[static_cast<std::size_t>(*index)];
     }
+    rt_.budget.step(1 + args_.named.size() / 16);
     for (const auto& [key, value] : args_.named) {
       if (key == name) return value;
     }

@@ -2,9 +2,9 @@
 
 Run: python make_goldens.py (needs jinja2; nothing of it is needed to run the tests).
 """
-import hashlib
 import json
 import pathlib
+import re
 
 import jinja2
 
@@ -31,15 +31,26 @@ def snippets():
     write("snippets.json", {"jinja2": jinja2.__version__, "context": SNIPPET_CONTEXT, "cases": cases})
 
 
-def families():
-    """Long texts are kept as their SHA-256, short ones as they are."""
-    cases = []
+def templates():
+    """families/*.jinja, and the fallback templates out of their C++ table."""
     for path in sorted((HERE / "families").glob("*.jinja")):
-        source = path.read_text(encoding="utf-8")
-        for name, context in matrix.contexts(full=False):
-            want = oracle.render(source, context)
-            cases.append({"template": path.name, "name": name, "context": context, **want})
-    write("families.json", {"jinja2": jinja2.__version__, "cases": cases})
+        yield path.name, path.read_text(encoding="utf-8")
+    code = (HERE.parents[2] / "src/model/template/fallbacks.cpp").read_text(encoding="utf-8")
+    sources = dict(re.findall(r'string_view (k\w+) = R"\((.*?)\)";', code, re.S))
+    rows = re.findall(r'\{"(\w+)", "[^"]*", (k\w+)\}', code)
+    assert len(rows) == len(sources) > 0, (rows, sources.keys())
+    for name, constant in rows:
+        yield "fallback:" + name, sources[constant]
+
+
+def families():
+    contexts = dict(matrix.contexts(full=False))
+    cases = []
+    for name, source in templates():
+        wants = {case: oracle.render(source, context) for case, context in contexts.items()}
+        assert sum("text" in want for want in wants.values()) >= 10, name
+        cases.append({"template": name, "wants": wants})
+    write("families.json", {"jinja2": jinja2.__version__, "contexts": contexts, "cases": cases})
 
 
 if __name__ == "__main__":
