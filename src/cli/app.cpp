@@ -153,12 +153,14 @@ int run(int argc, char** argv, Context& context) {
     if (!chosen.empty()) context.command = chosen.front()->get_name();
   };
   try {
+    check_option_values(app, argc, argv);
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     note_command();
     return print_help(app, context);
   } catch (const CLI::ParseError& refusal) {
     note_command();
+    if (app.get_option("--version")->count() > 0) return print_version(context);  // `apr hex --version` needs no FILE
     throw usage_error(app, refusal);
   } catch (const Error&) {  // thrown by the value of an option
     note_command();

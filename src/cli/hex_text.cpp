@@ -16,8 +16,8 @@ using format::ModelFile;
 
 constexpr std::size_t kColumns = 100;       // of a line, where the texts in it allow that
 constexpr std::size_t kFewestColumns = 24;  // of a value, however long its key is
-constexpr std::size_t kValueChars = 36;     // of a header field that has a meaning, too
-constexpr std::size_t kLoneValueChars = 52;
+constexpr std::size_t kValueChars = 30;     // of a header field that has a meaning, too
+constexpr std::size_t kLoneValueChars = 48;
 constexpr std::size_t kShownBytes = 8;  // of a header field
 constexpr std::size_t kShownRegions = 24;
 constexpr std::size_t kBarColumns = 20;
@@ -53,7 +53,7 @@ std::string checksum_text(inspect::DataChecksum state) {
     case inspect::DataChecksum::NoneInFormat:
       return "";
     case inspect::DataChecksum::NotVerified:
-      return "not verified (it takes a pass over the whole file: --verify)";
+      return "not verified (--verify reads the whole file)";
     case inspect::DataChecksum::Good:
       return "correct over the whole file";
     case inspect::DataChecksum::Bad:

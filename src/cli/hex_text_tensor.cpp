@@ -13,7 +13,7 @@ namespace {
 
 using format::ModelFile;
 
-constexpr std::size_t kBlockBytes = 16;  // of a block field
+constexpr std::size_t kBlockBytes = 8;   // of a block field
 constexpr std::size_t kBlockValues = 6;  // of a block field
 
 std::string_view encoding_text(FieldEncoding encoding) {

@@ -1,5 +1,7 @@
 #include "src/cli/json_document.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "apr/core/text.h"
@@ -50,6 +52,32 @@ Json finding_json(const Finding& finding) {
   return j;
 }
 
+/// Code points that a terminal acts on although JSON allows them in a string: DEL, C1 controls, bidirectional
+/// overrides.
+bool acts_on_terminal(std::uint32_t cp) {
+  return (cp >= 0x7F && cp < 0xA0) || cp == 0x200E || cp == 0x200F || (cp >= 0x202A && cp <= 0x202E) ||
+         (cp >= 0x2066 && cp <= 0x2069);
+}
+
+/// Writes those code points as \uXXXX. Outside strings JSON is ASCII, so the whole text may be treated alike.
+std::string escape_for_terminals(const std::string& text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size();) {
+    const auto at = [&](std::size_t k) { return static_cast<unsigned char>(text[i + k]); };
+    const std::size_t size = at(0) < 0x80 ? 1 : at(0) < 0xE0 ? 2 : at(0) < 0xF0 ? 3 : 4;
+    std::uint32_t cp = at(0);
+    if (size == 2 && i + 1 < text.size()) cp = (at(0) & 0x1FU) << 6 | (at(1) & 0x3FU);
+    if (size == 3 && i + 2 < text.size()) cp = (at(0) & 0x0FU) << 12 | (at(1) & 0x3FU) << 6 | (at(2) & 0x3FU);
+    if (size < 4 && acts_on_terminal(cp))
+      out += fmt::format("\\u{:04x}", cp);
+    else
+      out.append(text, i, size);
+    i += size;
+  }
+  return out;
+}
+
 Json file_json(const std::optional<FileFacts>& file) {
   if (!file) return nullptr;
   Json j;
@@ -95,7 +123,7 @@ Json make_error_document(const Context& context, const Error& error) {
 }
 
 std::string to_text(const Json& document) {
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  return escape_for_terminals(document.dump(2, ' ', false, Json::error_handler_t::replace)) + '\n';
 }
 
 void put_text(Json& object, std::string_view key, std::string_view text) {

@@ -67,14 +67,28 @@ void append_entry(std::string& out, const Style& style, std::string_view label, 
   append_wrapped(out, text, column, column);
 }
 
+/// Choices that are too many for the label stand behind the description.
+bool has_long_choices(const CLI::Option& option) {
+  constexpr std::size_t kLongest = 32;
+  return option.get_type_name().size() > kLongest && option.get_type_name().find('|') != std::string::npos;
+}
+
 std::string option_label(const CLI::Option& option) {
   std::vector<std::string> names;
   for (const auto& s : option.get_snames()) names.push_back("-" + s);
   for (const auto& l : option.get_lnames()) names.push_back("--" + l);
   std::string label = names.empty() ? option.get_name(true) : fmt::format("{}", fmt::join(names, ", "));
   const bool takes_value = option.get_items_expected_max() > 0;
-  if (!names.empty() && takes_value && !option.get_type_name().empty()) label += ' ' + option.get_type_name();
+  if (!names.empty() && takes_value && !option.get_type_name().empty())
+    label += ' ' + (has_long_choices(option) ? "NAME" : option.get_type_name());
   return label;
+}
+
+std::string option_text(const CLI::Option& option) {
+  if (!has_long_choices(option)) return option.get_description();
+  std::string choices = option.get_type_name();
+  for (std::size_t at = 0; (at = choices.find('|', at)) != std::string::npos; at += 2) choices.replace(at, 1, ", ");
+  return fmt::format("{}: {}", option.get_description(), choices);
 }
 
 bool is_inherited_help(const CLI::App& app, const CLI::Option* option) {
@@ -88,7 +102,7 @@ void append_option_group(std::string& out, const Style& style, std::string_view 
   style.append(out, Role::Heading, title);
   out += '\n';
   for (const CLI::Option* option : options)
-    append_entry(out, style, option_label(*option), option->get_description(), kColumn);
+    append_entry(out, style, option_label(*option), option_text(*option), kColumn);
   out += '\n';
 }
 
@@ -130,6 +144,11 @@ Error unknown_option(const CLI::App& app, const CLI::App* command, std::string_v
   std::string hint = flag.starts_with("--") ? did_you_mean(flag, views) : std::string{};
   if (hint.empty()) hint = command ? fmt::format("see apr {} --help", command->get_name()) : "see apr --help";
   return Error(ErrorCode::Usage, fmt::format("unknown option {}", flag)).help(std::move(hint));
+}
+
+Error needs_value(const std::string& option, const CLI::App* command) {
+  return Error(ErrorCode::Usage, option + " takes exactly one value")
+      .help(command ? fmt::format("see apr {} --help", command->get_name()) : "see apr --help");
 }
 
 Error unknown_command(std::string_view given) {
@@ -189,6 +208,24 @@ void append_help(Json& document, const std::string& text) {
   document["text"] = text;
 }
 
+void check_option_values(const CLI::App& app, int argc, const char* const* argv) {
+  const CLI::App* command = nullptr;
+  const auto find = [&](const std::string& word) -> const CLI::Option* {
+    if (word.size() < 2 || word[0] != '-') return nullptr;
+    const CLI::Option* option = command ? command->get_option_no_throw(word) : nullptr;
+    return option ? option : app.get_option_no_throw(word);
+  };
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--") return;
+    if (command == nullptr && word[0] != '-') command = app.get_subcommand_no_throw(word);
+    const CLI::Option* option = find(word);
+    if (option == nullptr || option->get_items_expected_max() == 0) continue;
+    if (i + 1 == argc || find(argv[i + 1]) != nullptr) throw needs_value(word, command);
+    ++i;  // the value
+  }
+}
+
 Error usage_error(const CLI::App& app, const CLI::ParseError& refusal) {
   const auto chosen = app.get_subcommands();
   const CLI::App* command = chosen.empty() ? nullptr : chosen.front();
@@ -197,8 +234,8 @@ Error usage_error(const CLI::App& app, const CLI::ParseError& refusal) {
   if (!command && !left.empty() && left.front()[0] != '-') return unknown_command(left.front());
   if (flag != left.end()) return unknown_option(app, command, *flag);
   const std::string words = refusal.what();
-  if (refusal.get_name() == "ArgumentMismatch")  // missing, or given twice
-    return Error(ErrorCode::Usage, words.substr(0, words.find(':')) + " takes exactly one value").help("see --help");
+  if (refusal.get_name() == "ArgumentMismatch")  // given twice
+    return needs_value(words.substr(0, words.find(':')), command);
   const std::string see = command ? fmt::format("see apr {} --help", command->get_name()) : "see apr --help";
   if (!left.empty()) return Error(ErrorCode::Usage, "unexpected argument").got(left.front()).help(see);
   return Error(ErrorCode::Usage, words).help(see);

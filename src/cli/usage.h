@@ -16,6 +16,10 @@ namespace apr::cli {
 /// The command table and exit codes as JSON (for `--help --json`).
 void append_help(Json& document, const std::string& text);
 
+/// Refuses an option that takes a value where the next word is missing or is itself an option: CLI11 would take
+/// `--tensor --json` for a tensor of the name "--json".
+void check_option_values(const CLI::App& app, int argc, const char* const* argv);
+
 /// What to say about a command line that CLI11 refused: an unknown flag or command with the nearest name, or its own
 /// words.
 [[nodiscard]] Error usage_error(const CLI::App& app, const CLI::ParseError& refusal);

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "apr/convert/apr_names.h"
 #include "apr/core/error.h"
 #include "apr/core/file.h"
 #include "apr/core/text.h"
@@ -97,7 +98,7 @@ class Synthesizer {
   std::string name_of(const SynthTensor& tensor) const {
     if (options_.format == Format::SafeTensors) return tensor.hf_name;
     if (options_.format == Format::Gguf) return tensor.gguf_name;
-    return preset_.arch.starts_with("qwen") ? tensor.hf_name : tensor.gguf_name;
+    return apr_name_of(preset_.arch, tensor.gguf_name);
   }
 
   void refuse_types() const {

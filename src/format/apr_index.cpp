@@ -13,6 +13,8 @@
 namespace apr::format {
 namespace {
 
+constexpr std::uint64_t kMaxTensors = 1'000'000;  // bounds the table: an entry in memory is larger than in the file
+
 class IndexReader {
  public:
   IndexReader(AprReading& reading, std::span<const std::byte> bytes)
@@ -201,17 +203,17 @@ void IndexReader::check_range(TensorInfo& tensor, const Entry& entry) {
 
 void IndexReader::read() {
   const std::uint32_t count = r_.header.tensor_count;
-  const std::uint64_t room = in_.remaining() / kAprMinEntryBytes;
+  const std::uint64_t room = std::min(in_.remaining() / kAprMinEntryBytes, kMaxTensors);
   const bool plausible = count <= room;
   if (!plausible)
-    r_.findings.error("apr.index.count", "more tensors than the index has room for")
+    r_.findings.error("apr.index.count", "more tensors than the index has room for, or than apr reads")
         .at(8)
         .in("tensor_count")
         .want(fmt::format("at most {}", room))
         .got(std::to_string(count));
   r_.model.tensors.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(count, room)));
   bool complete = true;
-  for (number_ = 0; number_ < count && complete; ++number_) {
+  for (number_ = 0; number_ < std::min<std::uint64_t>(count, kMaxTensors) && complete; ++number_) {
     TensorInfo tensor;
     Entry entry;
     complete = read_entry(tensor, entry);

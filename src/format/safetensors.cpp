@@ -40,8 +40,9 @@ constexpr SafeTensorsType kTypes[] = {
     {"U64", TensorType::U64, 64},
 };
 constexpr std::size_t kMaxMetadataEntries =
-    1'000'000;                              // bounds the table: an entry in memory is larger than in the file
-constexpr std::size_t kManyDimensions = 8;  // as many as APR holds; fixed shape arrays of other readers end there
+    1'000'000;                                // bounds the table: an entry in memory is larger than in the file
+constexpr std::size_t kMaxDimensions = 1024;  // bounds the memory of a shape; no model comes near
+constexpr std::size_t kManyDimensions = 8;    // as many as APR holds; fixed shape arrays of other readers end there
 
 const SafeTensorsType* find_dtype(std::string_view dtype) {
   for (const SafeTensorsType& row : kTypes)
@@ -248,16 +249,15 @@ bool HeaderReader::read_tensor(std::string_view name, std::uint64_t key_at) {
   }
   if (!read_fields(tensor, entry)) return false;
   tensor.info_size = cursor_.end_offset() - key_at;
-  const std::pair<bool, const char*> required[] = {
-      {entry.has_dtype, "dtype"}, {entry.has_shape, "shape"}, {entry.has_offsets, "data_offsets"}};
-  for (const auto& [present, field] : required) {
-    if (present) continue;
+  if (!entry.has_dtype || !entry.has_shape || !entry.has_offsets) {
     findings_.error("safetensors.tensor.field_missing", "a tensor's entry lacks a field; it is not listed")
         .at(key_at)
         .tensor(name)
-        .in(field);
+        .in(!entry.has_dtype   ? "dtype"
+            : !entry.has_shape ? "shape"
+                               : "data_offsets");
+    return true;
   }
-  if (!entry.has_dtype || !entry.has_shape || !entry.has_offsets) return true;
   if (!entry.shape_ok || !entry.offsets_ok || entry.dtype == nullptr) tensor.readable = false;
   if (entry.shape_ok) check_shape(tensor, entry);
   if (entry.offsets_ok) check_size(tensor, entry);
@@ -334,6 +334,17 @@ bool HeaderReader::read_shape(TensorInfo& tensor, Entry& entry) {
   }
   while (cursor_.next() != JsonToken::ArrayEnd) {
     if (cursor_.token() == JsonToken::Fault) return false;
+    if (tensor.shape.size() == kMaxDimensions) {
+      if (entry.shape_ok)
+        findings_.error("safetensors.tensor.rank", "more dimensions than apr reads; the rest is not listed")
+            .at(cursor_.offset())
+            .tensor(tensor.name)
+            .in("shape")
+            .want(fmt::format("at most {}", kMaxDimensions));
+      entry.shape_ok = false;
+      if (!cursor_.skip_value()) return false;
+      continue;
+    }
     std::optional<std::uint64_t> dim;
     if (cursor_.token() == JsonToken::Number && cursor_.number().type() == ValueType::U64)
       dim = cursor_.number().as_u64();

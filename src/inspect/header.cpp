@@ -89,7 +89,7 @@ HeaderSection gguf_first_entry(const ModelFile& model, const format::TensorInfo&
   FieldWalk walk(model.files[tensor.file_index]->bytes(), tensor.info_offset, model.byte_order, section);
   const auto name_bytes = walk.number<std::uint64_t>("name.length", "bytes of the name");
   if (name_bytes) walk.text(*name_bytes, "name", "");
-  const auto n_dims = walk.number<std::uint32_t>("n_dims", "dimensions, innermost first");
+  const auto n_dims = walk.number<std::uint32_t>("n_dims", "innermost first");
   for (std::uint64_t i = 0; n_dims && i < *n_dims && walk.good(); ++i)
     walk.number<std::uint64_t>(fmt::format("dims[{}]", i), i == 0 ? "elements of a row" : "");
   if (const auto type = walk.number<std::uint32_t>("type", "")) walk.last().meaning = type_meaning(*type);
@@ -102,7 +102,7 @@ HeaderSection safetensors_header(const ModelFile& model, std::uint32_t file_inde
   HeaderSection section{"header", file_index, {}};
   const auto bytes = model.files[file_index]->bytes();
   FieldWalk walk(bytes, 0, std::endian::little, section);
-  const auto size = walk.number<std::uint64_t>("header_size", "bytes of JSON; tensor data follows it");
+  const auto size = walk.number<std::uint64_t>("header_size", "bytes of JSON");
   if (size) walk.text(std::min<std::uint64_t>(*size, bytes.size() - 8), "header", "JSON, UTF-8", 64);
   return section;
 }
@@ -119,17 +119,16 @@ struct FlagName {
   std::string_view name;
 };
 constexpr FlagName kAprFlags[] = {
-    {0x0001, "LZ4_COMPRESSED"}, {0x0002, "ZSTD_COMPRESSED"},  {0x0004, "ENCRYPTED"},
-    {0x0008, "SIGNED"},         {0x0010, "SHARDED"},          {0x0020, "QUANTIZED"},
-    {0x0040, "HAS_FILTERBANK"}, {0x0080, "HAS_MODEL_CARD"},   {0x0100, "STREAMING"},
-    {0x0200, "HAS_VOCAB"},      {0x0400, "LAYOUT_ROW_MAJOR"}, {0x0800, "LAYOUT_COLUMN_MAJOR"},
+    {0x0001, "LZ4_COMPRESSED"}, {0x0002, "ZSTD_COMPRESSED"}, {0x0004, "ENCRYPTED"},      {0x0008, "SIGNED"},
+    {0x0010, "SHARDED"},        {0x0020, "QUANTIZED"},       {0x0040, "HAS_FILTERBANK"}, {0x0080, "HAS_MODEL_CARD"},
+    {0x0100, "STREAMING"},      {0x0200, "HAS_VOCAB"},       {0x0400, "ROW_MAJOR"},      {0x0800, "COLUMN_MAJOR"},
 };
 
 std::string apr_flags_meaning(std::uint64_t flags) {
   std::string out;
   for (const FlagName& flag : kAprFlags)
-    if ((flags & flag.bit) != 0) out += fmt::format("{}{}", out.empty() ? "" : " | ", flag.name);
-  if ((flags & 0xF000) != 0) out += fmt::format("{}unknown bits 0x{:x}", out.empty() ? "" : " | ", flags & 0xF000);
+    if ((flags & flag.bit) != 0) out += fmt::format("{}{}", out.empty() ? "" : ", ", flag.name);
+  if ((flags & 0xF000) != 0) out += fmt::format("{}unknown bits 0x{:x}", out.empty() ? "" : ", ", flags & 0xF000);
   return out.empty() ? "none set" : out;
 }
 
@@ -148,14 +147,13 @@ void append_apr_header(const ModelFile& model, HeaderReport& report) {
   if (walk.number<std::uint64_t>("metadata_offset", "")) mark_hex(walk.last());
   walk.number<std::uint32_t>("metadata_size", "bytes of JSON");
   if (walk.number<std::uint64_t>("tensor_index_offset", "")) mark_hex(walk.last());
-  if (walk.number<std::uint64_t>("data_offset", "tensor offsets count from here")) mark_hex(walk.last());
+  if (walk.number<std::uint64_t>("data_offset", "tensor offsets start here")) mark_hex(walk.last());
   if (const auto stored = walk.number<std::uint32_t>("header_checksum", "")) {
     mark_hex(walk.last());
     if (bytes.size() >= kAprHeaderBytes) {
       const std::uint32_t crc = crc32(bytes.subspan(44, 20), crc32(bytes.first(40)));
       walk.last().computed = crc;
-      walk.last().meaning = crc == *stored ? "CRC-32 of bytes 0-39 and 44-63: correct"
-                                           : fmt::format("CRC-32 of bytes 0-39 and 44-63: WRONG, computed 0x{:x}", crc);
+      walk.last().meaning = crc == *stored ? "CRC-32, correct" : fmt::format("CRC-32, WRONG: computed 0x{:x}", crc);
     }
   }
   if (walk.bytes(20, "reserved", "")) {
@@ -172,7 +170,7 @@ HeaderSection apr_first_entry(const ModelFile& model, const format::TensorInfo& 
   const auto name_bytes = walk.number<std::uint16_t>("name.length", "bytes of the name");
   if (name_bytes) walk.text(*name_bytes, "name", "");
   if (walk.number<std::uint8_t>("dtype", "")) walk.last().meaning = fmt::format("element type: {}", name(tensor.type));
-  const auto n_dims = walk.number<std::uint8_t>("n_dims", "dimensions, outermost first");
+  const auto n_dims = walk.number<std::uint8_t>("n_dims", "outermost first");
   for (std::uint64_t i = 0; n_dims && i < *n_dims && walk.good(); ++i)
     walk.number<std::uint64_t>(fmt::format("dims[{}]", i), "");
   if (walk.number<std::uint64_t>("offset", ""))
@@ -190,11 +188,9 @@ void append_apr_footer(const ModelFile& model, HeaderReport& report) {
   FieldWalk walk(bytes, region->offset, std::endian::little, section);
   if (!walk.number<std::uint32_t>("file_checksum", "")) return;
   mark_hex(walk.last());
-  const std::string rule = "CRC-32 of every byte before it: ";
-  if (!model.data_checksum_ok)
-    walk.last().meaning = rule + "not verified (it takes a pass over the whole file: --verify)";
-  else
-    walk.last().meaning = rule + (*model.data_checksum_ok ? "correct" : "WRONG");
+  walk.last().meaning = !model.data_checksum_ok   ? "CRC-32, not verified (--verify reads it all)"
+                        : *model.data_checksum_ok ? "CRC-32, correct"
+                                                  : "CRC-32, WRONG";
   report.sections.push_back(std::move(section));
 }
 

@@ -214,7 +214,7 @@ inline void write_golden_gguf(std::string_view name, const std::string& path) {
 }
 
 /// The golden model as an APR file: canonical keys and Hugging Face names.
-inline void write_golden_apr(std::string_view name, const std::string& path) {
+inline void write_golden_apr(std::string_view name, const std::string& path, const std::vector<PlainTensor>& tensors) {
   using format::WriteValue;
   const nlohmann::json config = read_json(golden_folder(name) + "/config.json");
   const auto u32 = [&](const char* key) { return WriteValue::u32(config[key].get<std::uint32_t>()); };
@@ -234,7 +234,10 @@ inline void write_golden_apr(std::string_view name, const std::string& path) {
   for (const char* key : {"head_dim", "sliding_window", "query_pre_attn_scalar"}) {
     if (config.contains(key) && !config[key].is_null()) metadata.push_back({key, u32(key)});
   }
-  write_model(format::Format::Apr, path, metadata, plain_tensors(format::open_model(golden_folder(name))));
+  write_model(format::Format::Apr, path, metadata, tensors);
+}
+inline void write_golden_apr(std::string_view name, const std::string& path) {
+  write_golden_apr(name, path, plain_tensors(format::open_model(golden_folder(name))));
 }
 
 }  // namespace apr::test

@@ -83,8 +83,8 @@ class Executor {
 [[nodiscard]] std::unique_ptr<Executor> make_exact_executor(const model::Plan& plan, const ExecutorOptions& options);
 
 /// Weights repacked for the active instruction set, activations in int8 with a scale per 32, KV cache f16. The same
-/// logits, bit for bit, for any number of threads, any cut of a prompt and any instruction set. The plan must outlive it.
-/// Throws ModelLoad when it does not fit into memory, Unsupported for a head size that the kernels lack.
+/// logits, bit for bit, for any number of threads, any cut of a prompt and any instruction set. The plan must outlive
+/// it. Throws ModelLoad when it does not fit into memory, Unsupported for a head size that the kernels lack.
 [[nodiscard]] std::unique_ptr<Executor> make_fast_executor(const model::Plan& plan, const ExecutorOptions& options);
 
 /// Checks the arguments of forward(); for executors.

@@ -263,6 +263,17 @@ TEST_F(Apr, Cases) {
     }
 }
 
+TEST_F(Apr, TheTableDoesNotGrowBeyondItsLimit) {
+  AprParts parts;
+  parts.entries.assign(1, {"", 0, {0}, 0, 0});
+  const std::string entry = parts.entries[0].bytes();
+  for (int i = 0; i < 1'000'100; ++i) parts.index_extra += entry;
+  parts.count = 1'000'101;
+  const ModelFile model = open(parts.file(), false);
+  EXPECT_EQ(model.tensors.size(), 1'000'000U);
+  ASSERT_NE(find(model, "apr.index.count"), nullptr);
+}
+
 TEST_F(Apr, A01MagicAloneIsNotValid) {
   EXPECT_TRUE(open(std::string("APR\0", 4) + std::string(200, '\0')).has_errors());
   EXPECT_THROW((void)open(std::string("APR\0", 4) + std::string(30, '\0')), Error);

@@ -306,6 +306,34 @@ TEST_F(SafeTensors, S28S30AppendedZipAndOddAddress) {
   EXPECT_EQ(zip.regions.back().size_bytes, 14U);
 }
 
+TEST_F(SafeTensors, S33ALargeHeaderIsReadInBoundedTime) {
+  std::string header = "{";
+  for (int i = 0; i < 120'000; ++i)
+    header += (i > 0 ? "," : "") + tensor_json("m." + std::to_string(i), "U8", "[0]", 0, 0);
+  const ModelFile model = open_header(header + "}");
+  EXPECT_EQ(model.tensors.size(), 120'000U);
+  EXPECT_TRUE(model.findings.empty());
+}
+
+TEST_F(SafeTensors, TablesDoNotGrowBeyondTheirLimits) {
+  std::string dims = "[1", entries;
+  for (int i = 0; i < 100'000; ++i) dims += ",1";
+  const ModelFile wide = open_header(one(dims + "]", "[0,4]"), 4);
+  ASSERT_NE(find(wide, "safetensors.tensor.rank"), nullptr);
+  EXPECT_EQ(find(wide, "safetensors.tensor.rank")->severity, Severity::Error);
+  EXPECT_EQ(wide.tensors.at(0).shape.size(), 1024U);
+  EXPECT_FALSE(wide.tensors.at(0).readable);
+  for (int i = 0; i < 1'000'001; ++i) entries += (i > 0 ? ",\"" : "\"") + std::to_string(i) + "\":\"\"";
+  const ModelFile many =
+      open_header("{\"__metadata__\":{" + entries + "}," + tensor_json("a", "U8", "[1]", 0, 1) + "}", 1);
+  ASSERT_NE(find(many, "safetensors.metadata.count"), nullptr);
+  EXPECT_EQ(many.metadata.size(), 1'000'000U);
+  EXPECT_EQ(many.tensors.size(), 1U) << "what follows is still read";
+  std::string bad = "{";
+  for (int i = 0; i < 1000; ++i) bad += (i > 0 ? "," : "") + std::string("\"") + std::to_string(i) + "\":{}";
+  EXPECT_LT(open_header(bad + "}").findings.size(), 200U);
+}
+
 TEST_F(SafeTensors, AnUnknownDtypeDoesNotHideTheRest) {
   const ModelFile model =
       open_header(two(tensor_json("a", "F3_E9", "[8]", 0, 3), tensor_json("b", "F32", "[1]", 3, 7)), 7);
