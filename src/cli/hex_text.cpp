@@ -69,8 +69,9 @@ void append_facts(std::string& out, const Style& style, const ModelFile& model, 
   };
   add("format", format_title(model));
   add("size", size_text(summary.total_bytes));
-  add("tensors", fmt::format("{}, {} parameters ({}), {}", grouped(summary.n_tensors), grouped(summary.n_parameters),
-                             human_count(summary.n_parameters), size_text(summary.tensor_bytes)));
+  const std::string about = summary.n_parameters < 1000 ? "" : fmt::format(" ({})", human_count(summary.n_parameters));
+  add("tensors", fmt::format("{}, {} parameters{}, {}", grouped(summary.n_tensors), grouped(summary.n_parameters),
+                             about, size_text(summary.tensor_bytes)));
   if (summary.n_unreadable > 0) add("unreadable", plural(summary.n_unreadable, "tensor", "tensors"), Role::Bad);
   add("alignment", model.alignment > 1 ? size_text(model.alignment) : "");
   add("data at", model.data_offset > 0 ? offset_text(model.data_offset) : "");

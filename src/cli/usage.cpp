@@ -218,7 +218,10 @@ void check_option_values(const CLI::App& app, int argc, const char* const* argv)
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "--") return;
-    if (command == nullptr && word[0] != '-') command = app.get_subcommand_no_throw(word);
+    if (command == nullptr) {
+      const auto named = app.get_subcommands([&](const CLI::App* sub) { return sub->get_name() == word; });
+      if (!named.empty()) command = named.front();
+    }
     const CLI::Option* option = find(word);
     if (option == nullptr || option->get_items_expected_max() == 0) continue;
     if (i + 1 == argc || find(argv[i + 1]) != nullptr) throw needs_value(word, command);
