@@ -87,6 +87,16 @@ TEST_F(Apr, TheChecksumOfTheDataIsVerifiedOnRequestOnly) {
   EXPECT_EQ(find(verified, "apr.footer.crc")->offset, bytes.size() - 4);
 }
 
+TEST_F(Apr, TheChecksumRunsOverFilesOfManyPieces) {
+  AprParts parts;
+  parts.entries = {{"a", 7, {40 << 20}, 0, 40 << 20}};
+  parts.data.assign(40 << 20, 'x');
+  std::string bytes = parts.file();
+  EXPECT_EQ(open(bytes).data_checksum_ok, true);
+  bytes[1000] ^= 1;
+  EXPECT_EQ(open(bytes).data_checksum_ok, false);
+}
+
 TEST_F(Apr, EveryBitOfTheFileIsCoveredByAChecksum) {
   const std::string whole = good().file();
   for (std::size_t i = 4; i < whole.size(); ++i) {
