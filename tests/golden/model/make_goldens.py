@@ -27,7 +27,7 @@ COMMON = dict(vocab_size=VOCAB, attn_implementation="eager", bos_token_id=1, eos
 def models():
     """(name, class, config, dtype of the stored weights)"""
     yield "llama", LlamaForCausalLM, LlamaConfig(
-        hidden_size=60, intermediate_size=108, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2,
+        hidden_size=64, intermediate_size=76, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
         max_position_embeddings=128, rms_norm_eps=1e-5, tie_word_embeddings=False,
         rope_parameters=dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                              original_max_position_embeddings=32), **COMMON), torch.bfloat16
@@ -36,16 +36,16 @@ def models():
         max_position_embeddings=64, rms_norm_eps=1e-6, tie_word_embeddings=True, attention_bias=True, mlp_bias=True,
         rope_parameters=dict(rope_type="linear", rope_theta=5000.0, factor=2.0), **COMMON), torch.float16
     yield "mistral", MistralForCausalLM, MistralConfig(
-        hidden_size=64, intermediate_size=72, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        head_dim=12, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False, sliding_window=5,
+        hidden_size=52, intermediate_size=72, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=16, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False, sliding_window=5,
         rope_parameters=dict(rope_type="default", rope_theta=10000.0), **COMMON), torch.float32
     yield "qwen2", Qwen2ForCausalLM, Qwen2Config(
-        hidden_size=56, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        hidden_size=64, intermediate_size=90, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
         max_position_embeddings=64, rms_norm_eps=1e-6, tie_word_embeddings=True,
         rope_parameters=dict(rope_type="default", rope_theta=1e6), **COMMON), torch.bfloat16
     yield "qwen3", Qwen3ForCausalLM, Qwen3Config(
-        hidden_size=64, intermediate_size=90, num_hidden_layers=2, num_attention_heads=5, num_key_value_heads=1,
-        head_dim=18, max_position_embeddings=64, rms_norm_eps=1e-6, tie_word_embeddings=False,
+        hidden_size=70, intermediate_size=90, num_hidden_layers=2, num_attention_heads=5, num_key_value_heads=1,
+        head_dim=32, max_position_embeddings=64, rms_norm_eps=1e-6, tie_word_embeddings=False,
         rope_parameters=dict(rope_type="default", rope_theta=1e6), **COMMON), torch.bfloat16
     yield "gemma3", Gemma3ForCausalLM, Gemma3TextConfig(
         hidden_size=56, intermediate_size=70, num_hidden_layers=7, num_attention_heads=4, num_key_value_heads=2,

@@ -58,7 +58,7 @@ TEST(ExactDot, NanAnywhereIsSeen) {
 }
 
 TEST(ExactRmsNorm, AgainstTheFormula) {
-  for (const std::size_t n : {std::size_t{1}, std::size_t{7}, 1std ::size_t{6}, 3std ::size_t{3}, 57std ::size_t{6}}) {
+  for (const std::size_t n : std::initializer_list<std::size_t>{1, 7, 16, 33, 576}) {
     const std::vector<float> in = drawn(n, 5, 3), weight = drawn(n, 6);
     std::vector<float> out(n, kNan);
     rms_norm(in, weight, 1e-5F, out);
@@ -180,7 +180,7 @@ TEST(ExactAttention, LargeScoresDoNotOverflow) {
 TEST(ExactAttention, NanInAnyPlaceReachesTheResult) {
   const AttentionShape shape{1, 1, 4, 0, 0.5F};
   for (int where = 0; where < 3; ++where) {
-    for (std::size_t at = 0; at < (where == 0 ? std::size_t{4} : 1std ::size_t{2}); ++at) {
+    for (std::size_t at = 0; at < (where == 0 ? std::size_t{4} : std::size_t{12}); ++at) {
       std::vector<float> query = drawn(4, 12), keys = drawn(12, 13), values = drawn(12, 14);
       (where == 0 ? query : where == 1 ? keys : values)[at] = kNan;
       std::vector<double> scores(3);

@@ -87,7 +87,7 @@ TEST_P(Golden, LastLogitsAreTheLastRow) {
   EXPECT_EQ(last, std::vector<float>(all.end() - 131, all.end()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(test::kGoldenModels),
+INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(test::kAllGoldenModels),
                          [](const auto& param) { return std::string(param.param); });
 
 }  // namespace
