@@ -42,7 +42,8 @@ struct PanelKernels {
   MultiplyFn multiply;
 };
 
-/// Keys or values of one head in the cache: f16, one row of head_dim per position, `stride` elements apart.
+/// Keys and values of one head in the cache: f16, one row per position, `stride` elements apart. A row is head_dim
+/// elements and zeros up to the next multiple of 16.
 struct KvHead {
   const uint16_t* keys;
   const uint16_t* values;
@@ -63,7 +64,7 @@ struct OpKernels {
   void (*gelu_mul)(const float* a, const float* b, int64_t n, float* out);
   /// Rounds to f16, nearest even.
   void (*store_f16)(const float* x, int64_t n, uint16_t* out);
-  /// softmax(scale * q.k) v over positions [first, last) of one head by online softmax. `head_dim` is a multiple of 16,
+  /// softmax(scale * q.k) v over positions [first, last) of one head by online softmax. `head_dim` is
   /// at most 512. q is f32.
   void (*attention)(const float* q, const KvHead* kv, int64_t first, int64_t last, int64_t head_dim, float scale,
                     float* out);

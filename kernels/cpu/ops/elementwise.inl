@@ -97,38 +97,66 @@ void store_row_f16(const float* x, int64_t n, uint16_t* out) {
 
 inline constexpr int64_t attention_chunk = 64, max_head_dim = 512;
 
-inline float dot_f16(const float* q, const uint16_t* k, int64_t n) {
-  float lanes[row_lanes] = {};
-  for (int64_t i = 0; i < n; i += row_lanes) {
-    float wide[row_lanes];
-    for (int j = 0; j < row_lanes; ++j) wide[j] = f16_to_f32(k[i + j]);
-    for (int j = 0; j < row_lanes; ++j) lanes[j] += q[i + j] * wide[j];
+/// Blocks of 16 elements that run together: enough independent sums to hide the latency of the FMA.
+inline constexpr int64_t attention_blocks = 4;
+
+/// scale * q.k for n positions; q is padded with zeros to whole blocks of 16.
+template <class V>
+void attention_scores(const float* q, const uint16_t* keys, int64_t stride, int64_t n, int64_t n_blocks, float scale, float* score) {
+  constexpr int parts = row_lanes / V::lanes;
+  for (int64_t i = 0; i < n; ++i, keys += stride) {
+    typename V::F sum[parts];
+    for (int p = 0; p < parts; ++p) sum[p] = V::splat_f(0.0f);
+    for (int64_t b = 0; b < n_blocks; ++b)
+      for (int p = 0; p < parts; ++p) {
+        const int64_t at = row_lanes * b + V::lanes * p;
+        sum[p] = V::fma(V::load_f32(reinterpret_cast<const uint8_t*>(q + at)), V::load_f16(reinterpret_cast<const uint8_t*>(keys + at)), sum[p]);
+      }
+    float lanes[row_lanes];
+    for (int p = 0; p < parts; ++p) V::store(lanes + V::lanes * p, sum[p]);
+    score[i] = scale * lane_sum(lanes);
   }
-  return lane_sum(lanes);
 }
 
+/// acc = acc * shrink + sum of weight[i] * value[i] over n positions, for `Blocks` blocks of 16 elements.
+template <class V, int Blocks>
+void attention_values(const float* weight, const uint16_t* values, int64_t stride, int64_t n, float shrink, float* acc) {
+  constexpr int parts = Blocks * row_lanes / V::lanes;
+  typename V::F sum[parts];
+  for (int p = 0; p < parts; ++p)
+    sum[p] = V::mul(V::load_f32(reinterpret_cast<const uint8_t*>(acc + V::lanes * p)), V::splat_f(shrink));
+  for (int64_t i = 0; i < n; ++i, values += stride) {
+    const auto w = V::splat_f(weight[i]);
+    for (int p = 0; p < parts; ++p)
+      sum[p] = V::fma(w, V::load_f16(reinterpret_cast<const uint8_t*>(values + V::lanes * p)), sum[p]);
+  }
+  for (int p = 0; p < parts; ++p) V::store(acc + V::lanes * p, sum[p]);
+}
+
+template <class V>
 void attention_row(const float* q, const KvHead* kv, int64_t first, int64_t last, int64_t head_dim, float scale, float* out) {
-  float acc[max_head_dim], score[attention_chunk];
-  for (int64_t i = 0; i < head_dim; ++i) acc[i] = 0.0f;
+  float query[max_head_dim], acc[max_head_dim], score[attention_chunk];
+  const int64_t n_blocks = (head_dim + row_lanes - 1) / row_lanes;
+  for (int64_t i = 0; i < n_blocks * row_lanes; ++i) {
+    query[i] = i < head_dim ? q[i] : 0.0f;
+    acc[i] = 0.0f;
+  }
   float highest = bits_to_float(0xFF800000U), sum = 0.0f;
   for (int64_t p = first; p < last; p += attention_chunk) {
     const int64_t n = last - p < attention_chunk ? last - p : attention_chunk;
-    float chunk_highest = highest;
-    for (int64_t i = 0; i < n; ++i) {
-      score[i] = scale * dot_f16(q, kv->keys + (p + i) * kv->stride, head_dim);
-      chunk_highest = score[i] > chunk_highest ? score[i] : chunk_highest;
-    }
+    attention_scores<V>(query, kv->keys + p * kv->stride, kv->stride, n, n_blocks, scale, score);
+    const float before = highest;
+    for (int64_t i = 0; i < n; ++i) highest = score[i] > highest ? score[i] : highest;
     // The first chunk multiplies zeros by e^-infinity = 0. A NaN score is never the highest and stays a NaN weight.
-    const float shrink = exp_f32(highest - chunk_highest);
+    const float shrink = exp_f32(before - highest);
+    for (int64_t i = 0; i < n; ++i) score[i] = exp_f32(score[i] - highest);
     sum *= shrink;
-    for (int64_t i = 0; i < head_dim; ++i) acc[i] *= shrink;
-    highest = chunk_highest;
-    for (int64_t i = 0; i < n; ++i) {
-      const float weight = exp_f32(score[i] - highest);
-      const uint16_t* v = kv->values + (p + i) * kv->stride;
-      sum += weight;
-      for (int64_t j = 0; j < head_dim; ++j) acc[j] += weight * f16_to_f32(v[j]);
-    }
+    for (int64_t i = 0; i < n; ++i) sum += score[i];
+    const uint16_t* values = kv->values + p * kv->stride;
+    int64_t b = 0;
+    for (; b + attention_blocks <= n_blocks; b += attention_blocks)
+      attention_values<V, attention_blocks>(score, values + row_lanes * b, kv->stride, n, shrink, acc + row_lanes * b);
+    for (; b < n_blocks; ++b) attention_values<V, 1>(score, values + row_lanes * b, kv->stride, n, shrink, acc + row_lanes * b);
   }
   for (int64_t i = 0; i < head_dim; ++i) out[i] = acc[i] / sum;
 }
@@ -144,7 +172,7 @@ constexpr OpKernels op_kernels() {
   ops.silu_mul = silu_mul;
   ops.gelu_mul = gelu_mul;
   ops.store_f16 = store_row_f16;
-  ops.attention = attention_row;
+  ops.attention = attention_row<V>;
   ops.read_all = read_all;
   ops.peak_int8 = peak_int8;
   return ops;

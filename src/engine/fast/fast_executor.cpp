@@ -31,14 +31,17 @@ Share share_of(std::int64_t count, unsigned thread, unsigned n_threads) {
   return {count * thread / n_threads, count * (thread + 1) / n_threads};
 }
 
+/// Elements of a head in the cache: the kernels read whole vectors of 16; the padding stays zero.
+std::int64_t padded_head(std::int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
+
 class FastExecutor final : public Executor {
  public:
   FastExecutor(const model::Plan& plan, const ExecutorOptions& options)
       : plan_(plan), options_(resolved(plan, options)), table_(kernels::active()), ops_(table_.ops), weights_(plan, ops_),
         name_(fmt::format("fast {}", table_.isa)) {
     for (const Op& op : plan.ops)
-      if (op.kind == OpKind::Attention && (op.head_dim % 16 != 0 || op.head_dim > 512))
-        throw Error(ErrorCode::Unsupported, "the fast path needs heads of a multiple of 16 elements, at most 512")
+      if (op.kind == OpKind::Attention && op.head_dim > 512)
+        throw Error(ErrorCode::Unsupported, "the fast path runs heads of at most 512 elements")
             .in("head_dim").got(std::to_string(op.head_dim)).help("--exact runs any head size");
     steps_ = make_schedule(plan, weights_);
     plan_memory();
@@ -89,8 +92,9 @@ class FastExecutor final : public Executor {
     return values_.data() + value_offsets_[index] + r * plan_.values[index].width;
   }
   [[nodiscard]] kernels::KvHead kv_head(std::int32_t layer, std::int64_t head, std::int64_t head_dim) const {
-    const auto at = (static_cast<std::int64_t>(layer) * plan_.hparams.n_kv_heads + head) * options_.n_ctx * head_dim;
-    return {keys_.data() + at, cache_values_.data() + at, head_dim};
+    const std::int64_t stride = padded_head(head_dim);
+    const auto at = (static_cast<std::int64_t>(layer) * plan_.hparams.n_kv_heads + head) * options_.n_ctx * stride;
+    return {keys_.data() + at, cache_values_.data() + at, stride};
   }
 
   const model::Plan& plan_;
@@ -128,7 +132,8 @@ void FastExecutor::plan_memory() {
   const std::int64_t quantized_bytes = n_batch * (widest_ + widest_ / 32 * 8 + widest_ / 16 * 2);
   memory_.mapped_bytes = weights_.mapped_bytes();
   memory_.weights_bytes = weights_.arena_bytes();
-  memory_.kv_bytes = std::uint64_t{4} * plan_.hparams.n_layers * plan_.hparams.kv_width() * options_.n_ctx;
+  memory_.kv_bytes = std::uint64_t{4} * plan_.hparams.n_layers * plan_.hparams.n_kv_heads *
+                     static_cast<std::uint64_t>(padded_head(plan_.hparams.head_dim)) * options_.n_ctx;
   memory_.arena_bytes = static_cast<std::uint64_t>(floats * 4 + quantized_bytes + weights_.scratch_floats() * 4 * options_.n_threads);
 }
 
@@ -305,8 +310,8 @@ void FastExecutor::rope(const Op& op, const Pass& pass, unsigned thread) {
 void FastExecutor::store_kv(const Op& op, const Pass& pass, unsigned thread) {
   const Share s = share_of(pass.n_tokens * op.n_kv_heads, thread, team_->size());
   for (std::int64_t i = s.begin; i < s.end; ++i) {
-    const std::int64_t at = (pass.position + i / op.n_kv_heads) * op.head_dim;
     const kernels::KvHead head = kv_head(op.layer, i % op.n_kv_heads, op.head_dim);
+    const std::int64_t at = (pass.position + i / op.n_kv_heads) * head.stride;
     ops_.store_f16(row(op.in, 0) + i * op.head_dim, op.head_dim, const_cast<std::uint16_t*>(head.keys) + at);
     ops_.store_f16(row(op.in2, 0) + i * op.head_dim, op.head_dim, const_cast<std::uint16_t*>(head.values) + at);
   }

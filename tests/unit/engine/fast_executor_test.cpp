@@ -1,0 +1,131 @@
+// The fast executor against the exact one, and against itself under every way to split the work.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "apr/core/error.h"
+#include "apr/engine/executor.h"
+#include "apr/kernels/dispatch.h"
+#include "apr/model/architecture.h"
+#include "tests/support/golden_model.h"
+
+namespace apr::engine {
+namespace {
+
+using test::golden_folder;
+using test::golden_logits;
+
+std::vector<float> all_logits(Executor& executor, std::span<const std::int32_t> tokens, std::size_t chunk) {
+  const std::size_t n_vocab = executor.plan().hparams.n_vocab;
+  std::vector<float> logits(tokens.size() * n_vocab, NAN);
+  for (std::size_t at = 0; at < tokens.size(); at += chunk) {
+    const std::size_t n = std::min(chunk, tokens.size() - at);
+    executor.forward(tokens.subspan(at, n), static_cast<std::uint32_t>(at), LogitsRequest::All,
+                     std::span(logits).subspan(at * n_vocab, n * n_vocab));
+  }
+  return logits;
+}
+
+// The weights of these models are BF16 or F32: only the f16 cache is less exact than the reference.
+TEST(FastExecutor, GoldenModelsAgreeWithFloat64) {
+  for (const std::string_view name : test::kGoldenModels) {
+    const model::Model model = model::load_model(golden_folder(name));
+    const auto golden = golden_logits(name);
+    const auto executor = make_fast_executor(model.plan, {.n_ctx = 64, .n_threads = 2});
+    const double error = test::nmse(all_logits(*executor, golden.tokens, golden.tokens.size()), golden.logits);
+    EXPECT_TRUE(error < 1e-6) << name << ": " << error;
+  }
+}
+
+TEST(FastExecutor, ThreadsChunksAndInstructionSetsDoNotChangeABit) {
+  for (const std::string_view name : test::kGoldenModels) {
+    const model::Model model = model::load_model(golden_folder(name));
+    const auto tokens = golden_logits(name).tokens;
+    std::vector<float> reference;
+    for (const kernels::IsaVariant& isa : kernels::isa_variants()) {
+      if (!isa.runs_here) continue;
+      kernels::force_isa(isa.name);
+      for (const unsigned n_threads : {1U, 2U, 5U}) {
+        const auto executor = make_fast_executor(model.plan, {.n_ctx = 64, .n_threads = n_threads});
+        for (const std::size_t chunk : {tokens.size(), std::size_t{1}, std::size_t{3}}) {
+          const auto logits = all_logits(*executor, tokens, chunk);
+          if (reference.empty()) reference = logits;
+          ASSERT_EQ(std::memcmp(logits.data(), reference.data(), logits.size() * 4), 0)
+              << name << ' ' << isa.name << ' ' << n_threads << " threads, chunks of " << chunk;
+        }
+      }
+    }
+    kernels::force_isa(kernels::isa_variants().front().name);
+  }
+}
+
+TEST(FastExecutor, LastAndNoLogitsAgreeWithAll) {
+  const model::Model model = model::load_model(golden_folder("qwen2"));
+  const auto tokens = golden_logits("qwen2").tokens;
+  const std::size_t n_vocab = model.plan.hparams.n_vocab;
+  const auto executor = make_fast_executor(model.plan, {.n_ctx = 64, .n_threads = 2});
+  const auto all = all_logits(*executor, tokens, tokens.size());
+  std::vector<float> last(n_vocab, NAN);
+  executor->forward(std::span(tokens).first(5), 0, LogitsRequest::None, {});
+  executor->forward(std::span(tokens).subspan(5), 5, LogitsRequest::Last, last);
+  EXPECT_EQ(std::memcmp(last.data(), &all[(tokens.size() - 1) * n_vocab], n_vocab * 4), 0);
+}
+
+class SpanCounter final : public OpObserver {
+ public:
+  void pass_begin(const model::Batch&) noexcept override { next_ = 0; }
+  void ops_done(std::size_t first, std::size_t count, Clock::time_point begin, Clock::time_point end) noexcept override {
+    in_order = in_order && first == next_ && count > 0 && end >= begin;
+    next_ = first + count;
+  }
+  void pass_end(Clock::time_point begin, Clock::time_point end) noexcept override {
+    n_ops = next_;
+    ended = end >= begin;
+  }
+  bool in_order = true, ended = false;
+  std::size_t n_ops = 0;
+
+ private:
+  std::size_t next_ = 0;
+};
+
+TEST(FastExecutor, TheObserverSeesEveryOpOnceAndInOrder) {
+  const model::Model model = model::load_model(golden_folder("gemma3"));
+  const auto tokens = golden_logits("gemma3").tokens;
+  const auto executor = make_fast_executor(model.plan, {.n_ctx = 64, .n_threads = 2});
+  SpanCounter counter;
+  executor->set_observer(&counter);
+  all_logits(*executor, tokens, tokens.size());
+  EXPECT_TRUE(counter.in_order && counter.ended);
+  EXPECT_EQ(counter.n_ops, model.plan.ops.size());
+}
+
+TEST(FastExecutor, ANanInTheWeightsIsAnInferenceErrorThatNamesTheOp) {
+  const auto file = format::open_model(golden_folder("llama") + "/model.safetensors");
+  auto model = model::load_model(golden_folder("llama"));
+  // A copy of one matrix with a NaN in it stands in for the tensor of the file.
+  for (model::Weight& weight : model.plan.weights) {
+    if (weight.name != "blk.1.ffn_down.weight") continue;
+    std::vector<std::byte> damaged(weight.bytes.begin(), weight.bytes.end());
+    for (std::size_t i = 0; i < 4; ++i) damaged[i] = std::byte{0xFF};
+    weight.bytes = damaged;
+    const auto executor = make_fast_executor(model.plan, {.n_ctx = 16, .n_threads = 2});
+    std::vector<float> logits(model.plan.hparams.n_vocab);
+    const std::int32_t token = 1;
+    try {
+      executor->forward(std::span(&token, 1), 0, LogitsRequest::Last, logits);
+      FAIL() << "a NaN passed";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code, ErrorCode::Inference);
+      EXPECT_EQ(error.field, "blk.1.ffn_down");
+    }
+    return;
+  }
+  FAIL() << "the model has no blk.1.ffn_down.weight";
+}
+
+}  // namespace
+}  // namespace apr::engine
