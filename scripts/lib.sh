@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/apr
-export CMAKE_COLOR_DIAGNOSTICS=OFF
+export CMAKE_COLOR_DIAGNOSTICS=OFF CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
 
 step_name= step_hint= step_start=$SECONDS script_start=$SECONDS
 
