@@ -6,6 +6,7 @@
 #include <array>
 
 #include "src/model/tokenizer/encoder.h"
+#include "src/model/tokenizer/merge_queue.h"
 #include "src/model/tokenizer/unicode.h"
 
 namespace apr::model::tok {
@@ -17,24 +18,13 @@ struct Symbol {
   std::int32_t prev, next;
   std::uint32_t begin, length;  // bytes of the word; length 0: merged into its left neighbour
   std::uint32_t number;         // in symbols_, or kNoSymbol
-};
-
-struct Candidate {
-  std::uint32_t rank;
-  std::int32_t left, right;
-  std::uint32_t length;  // of both together when they were neighbours: tells a stale candidate
-  std::uint32_t merged;
-};
-struct Later {
-  bool operator()(const Candidate& a, const Candidate& b) const {
-    return a.rank > b.rank || (a.rank == b.rank && a.left > b.left);
-  }
+  std::uint32_t rank, merged;   // of the pair that it forms with the next symbol; kNever where there is no merge
 };
 
 /// Memory that one encode() call uses for all of its words.
 struct Scratch {
   std::vector<Symbol> symbols;
-  std::vector<Candidate> heap;
+  MergeQueue queue;
 };
 
 class BpeEncoder final : public Encoder {
@@ -137,42 +127,47 @@ class BpeEncoder final : public Encoder {
       const auto i = static_cast<std::int32_t>(symbols.size());
       const auto number = vocab_.byte_level ? bytes_[static_cast<unsigned char>(word[at])].symbol
                                             : symbols_.find(word.substr(at, length));
-      symbols.push_back({i - 1, i + 1, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(length), number});
+      symbols.push_back({i - 1, i + 1, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(length), number,
+                         MergeQueue::kNever, 0});
       at += length;
     }
     if (!symbols.empty()) symbols.back().next = -1;
   }
 
-  void propose(Scratch& scratch, std::int32_t left, std::int32_t right, bool in_order) const {
-    if (left < 0 || right < 0) return;
-    const auto& a = scratch.symbols[static_cast<std::size_t>(left)];
-    const auto& b = scratch.symbols[static_cast<std::size_t>(right)];
-    if (a.number == kNoSymbol || b.number == kNoSymbol) return;
-    const auto* merge = merges_.find(a.number, b.number);
-    if (merge == nullptr) return;
-    scratch.heap.push_back({merge->first, left, right, a.length + b.length, merge->second});
-    if (in_order) std::push_heap(scratch.heap.begin(), scratch.heap.end(), Later{});
+  /// Looks up the merge of a symbol and its next one. Whether there is one.
+  bool look_up(std::vector<Symbol>& symbols, Symbol& left) const {
+    left.rank = MergeQueue::kNever;
+    if (left.next < 0 || left.number == kNoSymbol) return false;
+    const auto& right = symbols[static_cast<std::size_t>(left.next)];
+    const auto* merge = right.number == kNoSymbol ? nullptr : merges_.find(left.number, right.number);
+    if (merge == nullptr) return false;
+    left.rank = merge->first;
+    left.merged = merge->second;
+    return true;
   }
 
   void merge_all(Scratch& scratch) const {
-    auto& [symbols, heap] = scratch;
-    heap.clear();
-    for (std::int32_t i = 1; i < static_cast<std::int32_t>(symbols.size()); ++i) propose(scratch, i - 1, i, false);
-    std::make_heap(heap.begin(), heap.end(), Later{});
-    while (!heap.empty()) {
-      std::pop_heap(heap.begin(), heap.end(), Later{});
-      const Candidate best = heap.back();
-      heap.pop_back();
-      auto& left = symbols[static_cast<std::size_t>(best.left)];
-      auto& right = symbols[static_cast<std::size_t>(best.right)];
-      if (left.length == 0 || right.length == 0 || left.length + right.length != best.length) continue;
-      left.length = best.length;
-      left.number = best.merged;
+    auto& [symbols, queue] = scratch;
+    queue.clear();
+    for (std::uint32_t i = 0; i < symbols.size(); ++i) {
+      if (look_up(symbols, symbols[i])) queue.append({symbols[i].rank, i});
+    }
+    queue.heapify();
+    while (!queue.empty()) {
+      const auto best = queue.pop();
+      auto& left = symbols[best.left];
+      if (left.length == 0 || left.rank != best.priority) continue;  // merged or grown since
+      auto& right = symbols[static_cast<std::size_t>(left.next)];
+      left.length += right.length;
+      left.number = left.merged;
       left.next = right.next;
       right.length = 0;
-      if (right.next >= 0) symbols[static_cast<std::size_t>(right.next)].prev = best.left;
-      propose(scratch, left.prev, best.left, true);
-      propose(scratch, best.left, left.next, true);
+      if (right.next >= 0) symbols[static_cast<std::size_t>(right.next)].prev = static_cast<std::int32_t>(best.left);
+      if (left.prev >= 0) {
+        auto& before = symbols[static_cast<std::size_t>(left.prev)];
+        if (look_up(symbols, before)) queue.push({before.rank, static_cast<std::uint32_t>(left.prev)});
+      }
+      if (look_up(symbols, left)) queue.push({left.rank, best.left});
     }
   }
 

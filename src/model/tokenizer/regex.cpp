@@ -175,16 +175,21 @@ std::string pcre_message(int code) {
   return reinterpret_cast<const char*>(buffer);
 }
 
+/// What PCRE2 sees of a code point. It refuses surrogates: a private character falls into the same ranges of our
+/// tables.
+std::uint32_t stand_in(std::uint32_t c, bool ranges_only) {
+  if (c >= 0xD800 && c < 0xE000) return ranges_only ? 0xE000 : kReplacement;
+  return ranges_only && c >= 0x80 && is_space(c) ? 0x0B : c;
+}
+
 /// Well-formed UTF-8 of a range, with the byte offset of each code point.
 struct Utf8Subject {
-  Utf8Subject(const SplitText& text, Range range, bool spaces_to_vt) {
+  Utf8Subject(const SplitText& text, Range range, bool ranges_only) {
     starts.reserve(range.end - range.begin + 1);
     for (auto i = range.begin; i < range.end; ++i) {
       starts.push_back(static_cast<std::uint32_t>(bytes.size()));
       std::size_t at = 0;
-      const auto c = next_code_point(text.bytes(i, i + 1), at);
-      const bool surrogate = c >= 0xD800 && c < 0xE000;
-      append_utf8(bytes, surrogate ? kReplacement : spaces_to_vt && c >= 0x80 && is_space(c) ? 0x0B : c);
+      append_utf8(bytes, stand_in(next_code_point(text.bytes(i, i + 1), at), ranges_only));
     }
     starts.push_back(static_cast<std::uint32_t>(bytes.size()));
   }

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "src/model/tokenizer/encoder.h"
+#include "src/model/tokenizer/merge_queue.h"
 #include "src/model/tokenizer/unicode.h"
 
 namespace apr::model::tok {
@@ -14,18 +16,15 @@ namespace {
 struct Symbol {
   std::int32_t prev, next;
   std::uint32_t begin, length;  // length 0: merged into its left neighbour
+  std::uint32_t priority;       // of the pair that it forms with the next symbol; kNever where that is no token
 };
 
-struct Candidate {
-  float score;
-  std::int32_t left, right;
-  std::uint32_t length;  // of both together: tells a stale candidate
-};
-struct Later {
-  bool operator()(const Candidate& a, const Candidate& b) const {
-    return a.score < b.score || (a.score == b.score && a.left > b.left);
-  }
-};
+/// Maps scores to integers in falling order. No NaN comes here.
+std::uint32_t priority_of(float score) {
+  const auto bits = std::bit_cast<std::uint32_t>(score == 0.0F ? 0.0F : score);
+  const auto rising = (bits >> 31) != 0 ? ~bits : bits | 0x80000000U;
+  return ~rising;
+}
 
 class SpmEncoder final : public Encoder {
  public:
@@ -53,7 +52,8 @@ class SpmEncoder final : public Encoder {
     for (std::size_t at = 0; at < text.size();) {
       const auto length = std::min(announced_length(text[at]), text.size() - at);
       const auto i = static_cast<std::int32_t>(work.symbols.size());
-      work.symbols.push_back({i - 1, i + 1, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(length)});
+      work.symbols.push_back(
+          {i - 1, i + 1, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(length), MergeQueue::kNever});
       at += length;
     }
     work.symbols.back().next = -1;
@@ -68,7 +68,7 @@ class SpmEncoder final : public Encoder {
     std::string_view text;
     PrefixHashes hashes;
     std::vector<Symbol> symbols;
-    std::vector<Candidate> heap;
+    MergeQueue queue;
   };
 
   [[nodiscard]] std::int32_t token_at(const Work& work, std::uint32_t begin, std::uint32_t length) const {
@@ -76,33 +76,36 @@ class SpmEncoder final : public Encoder {
     return vocab_.find(work.text.substr(begin, length), work.hashes.of(begin, begin + length));
   }
 
-  void propose(Work& work, std::int32_t left, std::int32_t right, bool in_order) const {
-    if (left < 0 || right < 0) return;
-    const auto& a = work.symbols[static_cast<std::size_t>(left)];
-    const auto length = a.length + work.symbols[static_cast<std::size_t>(right)].length;
-    const auto id = token_at(work, a.begin, length);
-    if (id < 0) return;
-    work.heap.push_back({vocab_.score(id), left, right, length});
-    if (in_order) std::push_heap(work.heap.begin(), work.heap.end(), Later{});
+  /// Looks up the token of a symbol and its next one. Whether there is one.
+  bool look_up(Work& work, Symbol& left) const {
+    left.priority = MergeQueue::kNever;
+    if (left.next < 0) return false;
+    const auto id = token_at(work, left.begin, left.length + work.symbols[static_cast<std::size_t>(left.next)].length);
+    if (id < 0) return false;
+    left.priority = priority_of(vocab_.score(id));
+    return true;
   }
 
   void merge_all(Work& work) const {
-    auto& heap = work.heap;
-    for (std::int32_t i = 1; i < static_cast<std::int32_t>(work.symbols.size()); ++i) propose(work, i - 1, i, false);
-    std::make_heap(heap.begin(), heap.end(), Later{});
-    while (!heap.empty()) {
-      std::pop_heap(heap.begin(), heap.end(), Later{});
-      const Candidate best = heap.back();
-      heap.pop_back();
-      auto& left = work.symbols[static_cast<std::size_t>(best.left)];
-      auto& right = work.symbols[static_cast<std::size_t>(best.right)];
-      if (left.length == 0 || right.length == 0 || left.length + right.length != best.length) continue;
-      left.length = best.length;
+    auto& [text, hashes, symbols, queue] = work;
+    for (std::uint32_t i = 0; i < symbols.size(); ++i) {
+      if (look_up(work, symbols[i])) queue.append({symbols[i].priority, i});
+    }
+    queue.heapify();
+    while (!queue.empty()) {
+      const auto best = queue.pop();
+      auto& left = symbols[best.left];
+      if (left.length == 0 || left.priority != best.priority) continue;  // merged or grown since
+      auto& right = symbols[static_cast<std::size_t>(left.next)];
+      left.length += right.length;
       left.next = right.next;
       right.length = 0;
-      if (right.next >= 0) work.symbols[static_cast<std::size_t>(right.next)].prev = best.left;
-      propose(work, left.prev, best.left, true);
-      propose(work, best.left, left.next, true);
+      if (right.next >= 0) symbols[static_cast<std::size_t>(right.next)].prev = static_cast<std::int32_t>(best.left);
+      if (left.prev >= 0) {
+        auto& before = symbols[static_cast<std::size_t>(left.prev)];
+        if (look_up(work, before)) queue.push({before.priority, static_cast<std::uint32_t>(left.prev)});
+      }
+      if (look_up(work, left)) queue.push({left.priority, best.left});
     }
   }
 
