@@ -228,6 +228,8 @@ std::vector<Case> index_cases() {
       {"A05 duplicate", with([](P& p) { p.entries[1].name = "a"; }), Severity::Error, "apr.index.unique", kIndex + 37},
       {"A05 beyond the file", first({"a", 0, {2, 3}, 1 << 20, 24}), Severity::Error, "apr.tensor.inside_file",
        kIndex + 21},
+      {"A05 data that end behind the file", first({"a", 0, {1000}, 0, 4000}), Severity::Error, "apr.tensor.inside_file",
+       kIndex + 13},
       {"offset 2^64-64", first({"a", 0, {2, 3}, ~63ULL, 24}), Severity::Error, "apr.tensor.inside_file", kIndex + 21},
       {"size 2^64-1", first({"a", 0, {2, 3}, 0, ~0ULL}), Severity::Error, "apr.tensor.size", kIndex + 29},
       {"unaligned", first({"a", 0, {2, 3}, 8, 24}), Severity::Error, "apr.tensor.aligned", kIndex + 21},
