@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <span>
@@ -167,7 +168,8 @@ inline PlainTensor llama3_factors(const nlohmann::json& rope, std::int64_t head_
 }
 
 /// The golden model as a GGUF file. A model that GGUF cannot express (mistral's window) is refused by the caller.
-inline void write_golden_gguf(std::string_view name, const std::string& path) {
+inline void write_golden_gguf(std::string_view name, const std::string& path,
+                              const std::function<void(std::vector<PlainTensor>&)>& change = {}) {
   using format::WriteValue;
   const nlohmann::json config = read_json(golden_folder(name) + "/config.json");
   const std::string type = config["model_type"];
@@ -213,6 +215,7 @@ inline void write_golden_gguf(std::string_view name, const std::string& path) {
     }
   }
   if (rope["rope_type"] == "llama3") tensors.push_back(llama3_factors(rope, head_dim));
+  if (change) change(tensors);
   write_model(format::Format::Gguf, path, metadata, tensors);
 }
 

@@ -7,6 +7,7 @@
 #include "apr/engine/executor.h"
 #include "apr/model/architecture.h"
 #include "tests/support/golden_model.h"
+#include "tests/support/json_builder.h"
 
 namespace apr::engine {
 namespace {
@@ -47,7 +48,8 @@ TEST_P(Golden, SafeTensors) {
 }
 
 TEST_P(Golden, Gguf) {
-  const std::string path = testing::TempDir() + "golden_" + std::string(GetParam()) + ".gguf";
+  const test::TempFolder folder;
+  const std::string path = folder.path(std::string(GetParam()) + ".gguf");
   test::write_golden_gguf(GetParam(), path);
   const model::Model model = model::load_model(path);
   if (GetParam() == "mistral") {  // GGUF cannot say that every layer slides; llama.cpp runs it without a window, too
@@ -58,7 +60,8 @@ TEST_P(Golden, Gguf) {
 }
 
 TEST_P(Golden, Apr) {
-  const std::string path = testing::TempDir() + "golden_" + std::string(GetParam()) + ".apr";
+  const test::TempFolder folder;
+  const std::string path = folder.path(std::string(GetParam()) + ".apr");
   test::write_golden_apr(GetParam(), path);
   expect_golden(model::load_model(path));
 }

@@ -11,6 +11,7 @@
 #include "apr/engine/session.h"
 #include "apr/model/architecture.h"
 #include "tests/support/golden_model.h"
+#include "tests/support/json_builder.h"
 
 namespace apr::engine {
 namespace {
@@ -227,7 +228,8 @@ TEST_F(SessionTest, ANanWeightStopsWithTheOpThatMadeIt) {
     for (test::PlainTensor& t : damaged) {
       if (t.name == tensor) t.values[t.values.size() / 2] = std::numeric_limits<float>::quiet_NaN();
     }
-    const std::string path = testing::TempDir() + "nan_model.apr";
+    const test::TempFolder folder;
+    const std::string path = folder.path("nan_model.apr");
     test::write_golden_apr("qwen2", path, damaged);
     const model::Model model = model::load_model(path);
     const auto runner = make_exact_executor(model.plan, {.n_ctx = 20, .n_threads = 1});
