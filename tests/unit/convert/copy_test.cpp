@@ -9,6 +9,7 @@
 
 #include "apr/convert/apr_names.h"
 #include "apr/core/hash.h"
+#include "tests/support/apr_builder.h"
 #include "tests/support/gguf_builder.h"
 #include "tests/support/json_builder.h"
 
@@ -202,6 +203,15 @@ TEST_F(Copy, AModelWithErrorsIsNotCopied) {
   bytes.resize(bytes.size() - 600);
   const ModelFile cut = open_model(folder_.write("cut", bytes));
   EXPECT_THROW(copy_model(cut, Format::Apr, target()), Error);
+  EXPECT_FALSE(std::filesystem::exists(target()));
+  test::AprParts parts;
+  parts.entries = {{"a", 0, {2}, 0, 8}};
+  parts.data = "12345678";
+  std::string wrong = parts.file();
+  wrong[40] ^= 1;  // the checksum of the header: every tensor is there, and yet the file cannot be trusted
+  const ModelFile edited = open_model(folder_.write("edited", wrong));
+  EXPECT_TRUE(edited.tensors.at(0).readable);
+  EXPECT_THROW(copy_model(edited, Format::Gguf, target()), Error);
   EXPECT_FALSE(std::filesystem::exists(target()));
 }
 
