@@ -5,10 +5,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -34,6 +36,7 @@ struct RunResult {
   int status = -1;  // exit status; -1 when it ended by a signal
   int signal = 0;
   bool timed_out = false;
+  std::int64_t max_rss_bytes = 0;  // the most memory that it held at one time
   std::string out, err;
   [[nodiscard]] std::string all() const {
     return "status " + std::to_string(status) + " signal " + std::to_string(signal) + "\nstdout: " + out +
@@ -126,7 +129,9 @@ inline RunResult run_command(const std::string& program, const std::vector<std::
       !run_detail::drain(options.close_stdout_reader ? -1 : out_pipe[0], err_pipe[0], result, options.timeout_s);
   if (result.timed_out) kill(pid, SIGKILL);
   int raw = 0;
-  EXPECT_EQ(waitpid(pid, &raw, 0), pid);
+  rusage used = {};
+  EXPECT_EQ(wait4(pid, &raw, 0, &used), pid);
+  result.max_rss_bytes = std::int64_t{used.ru_maxrss} * 1024;
   if (WIFEXITED(raw)) result.status = WEXITSTATUS(raw);
   if (WIFSIGNALED(raw)) result.signal = WTERMSIG(raw);
   if (!options.close_stdout_reader) close(out_pipe[0]);

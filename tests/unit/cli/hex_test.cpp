@@ -330,6 +330,43 @@ TEST(HexShapes, ScalarsEmptyTensorsAndManyDimensions) {
   EXPECT_THAT(text.out, HasSubstr("65 dimensions"));
 }
 
+#if defined(__has_feature)  // clang
+#if __has_feature(address_sanitizer)
+#define APR_TEST_SANITIZED 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)  // gcc
+#define APR_TEST_SANITIZED 1
+#endif
+#ifdef APR_TEST_SANITIZED
+constexpr std::int64_t kMostMemory = 512LL << 20;  // the sanitizer's own tables
+#else
+constexpr std::int64_t kMostMemory = 32LL << 20;
+#endif
+
+TEST(HexMemory, AFileOfFourGigabytesIsReadByItsHeaderAlone) {
+  GgufBuilder b;
+  b.architecture();
+  b.key("tokenizer.ggml.tokens", kArray);
+  b.body().u32(kString).u64(150'000);
+  for (int i = 0; i < 150'000; ++i) b.body().string("token" + std::to_string(i));
+  constexpr std::uint64_t kTensorBytes = 110 << 20;
+  for (std::uint64_t i = 0; i < 40; ++i)
+    b.info("blk." + std::to_string(i) + ".weight", {kTensorBytes / 4}, kGgmlF32, i * kTensorBytes);
+  const TempFolder folder;
+  const std::string path = folder.write("large.gguf", b.bytes());
+  ASSERT_EQ(truncate(path.c_str(), static_cast<off_t>(b.data_offset() + 40 * kTensorBytes)),
+            0);  // a hole: no disk space
+  for (const std::vector<std::string>& mode :
+       std::vector<std::vector<std::string>>{{}, {"--header"}, {"--list"}, {"--list", "--json"}}) {
+    std::vector<std::string> args = {"hex", path};
+    args.insert(args.end(), mode.begin(), mode.end());
+    const RunResult result = apr_command(args);
+    EXPECT_EQ(result.status, 0) << result.all();
+    EXPECT_GT(result.max_rss_bytes, 1 << 20) << "measured at all";
+    EXPECT_LT(result.max_rss_bytes, kMostMemory) << testing::PrintToString(mode);
+  }
+}
+
 TEST(HexLines, FitAHundredColumns) {
   const SmallModels m;
   for (const std::string& file : {m.gguf, m.apr, m.safetensors})
