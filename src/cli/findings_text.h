@@ -8,7 +8,8 @@
 
 namespace apr::cli {
 
-/// A heading with counts, then each finding with its offset and what is known of it. Nothing when there are none.
+/// A heading with counts, then each finding with its offset and what is known of it; of one rule the first
+/// three and a count. Nothing when there are none.
 void append_findings(std::string& out, const Style& style, const std::vector<Finding>& findings);
 
 }  // namespace apr::cli

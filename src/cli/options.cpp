@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+
 #include "apr/core/error.h"
 #include "apr/core/text.h"
 
@@ -20,6 +22,22 @@ CLI::Option* add_number(CLI::App& app, const std::string& flag, std::function<vo
     set(*value);
   };
   return app.add_option_function<std::string>(flag, parse, description)->type_name("N");
+}
+
+CLI::Option* add_real(CLI::App& app, const std::string& flag, std::function<void(double)> set, double min, double max,
+                      const std::string& description) {
+  const std::string shown = flag.substr(flag.rfind(',') + 1);
+  auto parse = [set = std::move(set), min, max, shown](const std::string& text) {
+    double value = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const std::string want = fmt::format("a number from {} to {}", min, max);
+    if (failure != std::errc{} || end != text.data() + text.size())
+      throw Error(ErrorCode::Usage, "not a number").in(shown).want(want).got(text);
+    if (!(value >= min && value <= max))
+      throw Error(ErrorCode::Usage, "number out of range").in(shown).want(want).got(text);
+    set(value);
+  };
+  return app.add_option_function<std::string>(flag, parse, description)->type_name("X");
 }
 
 CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::vector<std::string_view> choices,

@@ -19,6 +19,10 @@ namespace apr::cli {
 CLI::Option* add_number(CLI::App& app, const std::string& flag, std::function<void(std::uint64_t)> set,
                         std::uint64_t min, std::uint64_t max, const std::string& description);
 
+/// A finite decimal number within [min, max].
+CLI::Option* add_real(CLI::App& app, const std::string& flag, std::function<void(double)> set, double min, double max,
+                      const std::string& description);
+
 /// A word out of `choices`; unknown ones are refused with the nearest. `set` gets the index of the choice.
 CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::vector<std::string_view> choices,
                         std::function<void(std::size_t)> set, const std::string& description);

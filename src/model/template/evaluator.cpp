@@ -163,12 +163,13 @@ Args Interpreter::eval_args(const CallArgs& args, Scope& scope, const Value* fir
   if (!named.is(Kind::Dict)) fail(fmt::format("argument after ** must be a mapping, not {}", type_name(named)));
   for (const auto& [key, value] : named.as<DictObject>().entries) {
     if (!key.is_string()) fail("keywords must be strings");
-    const auto same = [&](const auto& known) { return known.first == key.view(); };
-    if (std::any_of(out.named.begin(), out.named.end(), same)) {
-      fail(fmt::format("got multiple values for keyword argument '{}'", key.view()));
-    }
+    const std::string_view name = key.view();
     rt_.budget.step(1 + out.named.size() / 16);
-    out.named.emplace_back(std::string(key.view()), value);
+    const auto same = [name](const auto& known) { return known.first == name; };
+    if (std::any_of(out.named.begin(), out.named.end(), same)) {
+      fail(fmt::format("got multiple values for keyword argument '{}'", name));
+    }
+    out.named.emplace_back(std::string(name), value);
   }
   return out;
 }

@@ -33,7 +33,7 @@ def rows(name, kind, items, per_line=6):
 
 def property_table(name, test):
     runs = strided([c for c in POINTS if test(chr(c))])
-    rows(name, "CharRun", [(hex(a), hex(b), str(s)) for a, b, s in runs])
+    rows(name, "CharRun", [(hex(a), hex(b), str(s)) for a, b, s in runs], 5)
 
 
 def mapping(name, function, base=lambda c: c):
@@ -53,7 +53,7 @@ def mapping(name, function, base=lambda c: c):
                 runs[-1] = (first, c, stride, delta)
                 continue
         runs.append((c, c, 1, delta))
-    rows(name, "CaseRun", [(hex(a), hex(b), str(s), str(d)) for a, b, s, d in runs], 5)
+    rows(name, "CaseRun", [(hex(a), hex(b), str(s), str(d)) for a, b, s, d in runs], 4)
 
 
 def special(name, function):
@@ -61,8 +61,9 @@ def special(name, function):
     for c in POINTS:
         out = function(chr(c))
         if len(out) > 1:
-            items.append((hex(c), *[hex(ord(x)) for x in out], *["0"] * (3 - len(out))))
-    rows(name, "CaseSpecial", items)
+            to = [hex(ord(x)) for x in out] + ["0"] * (3 - len(out))
+            items.append((hex(c), "{" + ", ".join(to) + "}"))
+    rows(name, "CaseSpecial", items, 3)
 
 
 print(f"// Written by make_unicode_tables.py (Unicode {unicodedata.unidata_version}); code points below 0x80 are in the code.")

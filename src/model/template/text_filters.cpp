@@ -153,15 +153,16 @@ Value filter_indent(Runtime& rt, const Args& args) {
 
 Value filter_truncate(Runtime& rt, const Args& args) {
   const Bound b("truncate", args, {"s", "length", "killwords", "end", "leeway"}, 1);
-  const Value text = subject(rt, b);
+  const Value& text = b.at(0);
   const std::int64_t limit = b.integer(1, 255);
   const std::string_view end = b.has(3) ? b.text(3) : "...";
   const std::int64_t leeway = b.optional_integer(4).value_or(5);
   const auto n_end = static_cast<std::int64_t>(count_chars(end));
   if (limit < n_end) fail(fmt::format("expected length >= {}, got {}", n_end, limit));
   if (leeway < 0) fail(fmt::format("expected leeway >= 0, got {}", leeway));
-  const auto n = static_cast<std::int64_t>(text.text().n_chars);
+  const std::int64_t n = require_length(text);
   if (n <= limit || n - limit <= leeway) return text;
+  if (!text.is_string()) fail(fmt::format("truncate() takes a str, not {}", type_name(text)));
   std::string_view kept = text.view().substr(0, byte_offset(text.view(), static_cast<std::size_t>(limit - n_end)));
   if (!b.truth(2, false)) {
     const std::size_t space = kept.rfind(' ');

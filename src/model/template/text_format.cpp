@@ -19,7 +19,8 @@ class PercentArguments {
                                                     value.as<SequenceObject>().flavour == Flavour::GroupTuple);
     if (tuple) items_ = &value.as<SequenceObject>().items;
     // What has items counts as a mapping to Python: such an argument may stay unused.
-    may_stay_ = !tuple && (value.is(Kind::Dict) || value.is(Kind::Sequence) || value.is(Kind::Range));
+    may_stay_ =
+        !tuple && (value.is(Kind::Dict) || value.is(Kind::Sequence) || value.is(Kind::Range) || value.is_undefined());
   }
 
   const Value& next() {

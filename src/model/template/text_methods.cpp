@@ -13,6 +13,7 @@ namespace apr::model::jinja {
 std::size_t find_text(std::string_view haystack, std::string_view needle, std::size_t from) {
   if (from > haystack.size()) return std::string_view::npos;
   if (needle.empty()) return from;
+  if (needle.size() == 1) return haystack.find(needle[0], from);
   const void* hit =
       memmem(haystack.data() + from, haystack.size() - from, needle.data(), needle.size());  // linear time
   if (hit == nullptr) return std::string_view::npos;

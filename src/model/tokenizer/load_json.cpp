@@ -63,7 +63,7 @@ class JsonLoader {
     read_config();
     check_ids();
     make_encoder();
-    detect_special_tokens(vocab());
+    detect_special_tokens(vocab(), false);
     finish_state(*state_);
     return state_;
   }
@@ -165,7 +165,7 @@ class JsonLoader {
       if (const auto it = added.find(id); it != added.end()) {
         vocab().add(text, it->second->attr);
       } else {
-        vocab().add(spelling_of(text), attr_of(text, unk));
+        vocab().add(spelling_of(text), attr_of(text));
       }
     }
     if (unk.is_string()) find_special(vocab().special.unk, unk.get<std::string>());
@@ -185,11 +185,9 @@ class JsonLoader {
     return !mark.empty() && text.starts_with(mark) ? text.substr(mark.size()) : std::string(kVisibleSpace) + text;
   }
 
-  std::uint16_t attr_of(const std::string& text, const Json& unk) const {
-    if (unk.is_string() && text == unk.get_ref<const std::string&>()) return kAttrUnknown;
-    const auto& fallback = member(*model_, "byte_fallback");
-    if (fallback == true && byte_of_token_text(text) >= 0) return kAttrByte;
-    return kAttrNormal;
+  /// A token that is not among the added ones is never found by its text, not even UNK.
+  std::uint16_t attr_of(const std::string& text) const {
+    return member(*model_, "byte_fallback") == true && byte_of_token_text(text) >= 0 ? kAttrByte : kAttrNormal;
   }
 
   void find_special(std::optional<std::int32_t>& field, const std::string& text) {

@@ -53,7 +53,7 @@ class MetadataLoader {
     read_flags();
     const auto merges = read_merges();
     make_encoder(merges);
-    detect_special_tokens(vocab());
+    detect_special_tokens(vocab(), true);
     set_strip_attributes();
     finish_state(*state_);
     return state_;

@@ -146,6 +146,29 @@ bool uses_oniguruma_only(std::string_view pattern) {
   return false;
 }
 
+/// PCRE2's \s takes in U+180E, which has not been White_Space since Unicode 6.3: the code points are listed instead.
+std::string with_listed_spaces(std::string_view pattern) {
+  constexpr std::string_view kSpaces =
+      R"(\t-\r\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
+  std::string out;
+  bool in_set = false;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    const auto two = pattern.substr(i, 2);
+    if (two == "\\s" || (two == "\\S" && !in_set)) {
+      out.append(in_set ? "" : two == "\\s" ? "[" : "[^").append(kSpaces).append(in_set ? "" : "]");
+      ++i;
+    } else if (pattern[i] == '\\') {
+      out.append(two);
+      ++i;
+    } else {
+      if (pattern[i] == '[') in_set = true;
+      if (pattern[i] == ']') in_set = false;
+      out.push_back(pattern[i]);
+    }
+  }
+  return out;
+}
+
 struct MatchState {
   MatchState()
       : data(pcre2_match_data_create(1, nullptr)),
@@ -269,7 +292,7 @@ Regex Regex::from_file(std::string_view pattern) {
         .got(escaped(pattern, 200));
   }
   const auto translated = ClassTranslator(pattern, false).run();
-  return translated ? Regex(*translated, Subject::Classes) : Regex(pattern, Subject::Unicode);
+  return translated ? Regex(*translated, Subject::Classes) : Regex(with_listed_spaces(pattern), Subject::Unicode);
 }
 
 void Regex::for_each(const SplitText& text, Range range, const std::function<void(Range)>& match) const {

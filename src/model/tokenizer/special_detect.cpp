@@ -37,6 +37,12 @@ void mark_control(Vocab& vocab, std::int32_t id) {
              "tokenizer.ggml.token_type[" + std::to_string(id) + "]", std::string(vocab.text(id)));
 }
 
+/// The token of that text if it counts, or -1.
+std::int32_t find_marker(const Vocab& vocab, std::string_view text, bool any_kind) {
+  const auto id = vocab.find(text);
+  return id >= 0 && (any_kind || (vocab.attr(id) & (kAttrControl | kAttrUserDefined)) != 0) ? id : -1;
+}
+
 /// Families that reuse the text of an end token for something else.
 void drop_false_ends(Vocab& vocab, std::set<std::int32_t>& ends) {
   const auto has = [&](std::string_view text) {
@@ -59,13 +65,13 @@ void drop_false_ends(Vocab& vocab, std::set<std::int32_t>& ends) {
 
 }  // namespace
 
-void detect_special_tokens(Vocab& vocab) {
+void detect_special_tokens(Vocab& vocab, bool any_kind) {
   for (const auto& known : kKnownNames) {
     auto& field = vocab.special.*known.field;
-    const auto id = field ? -1 : vocab.find(known.text);
+    const auto id = field ? -1 : find_marker(vocab, known.text, any_kind);
     if (id < 0) continue;
     field = id;
-    mark_control(vocab, id);
+    if (any_kind) mark_control(vocab, id);
   }
   for (auto& attr : vocab.attrs) {
     const auto id = static_cast<std::int32_t>(&attr - vocab.attrs.data());
@@ -76,10 +82,10 @@ void detect_special_tokens(Vocab& vocab) {
     if (id) ends.insert(*id);
   }
   for (const auto text : kEndNames) {
-    const auto id = vocab.find(text);
+    const auto id = find_marker(vocab, text, any_kind);
     if (id < 0) continue;
     ends.insert(id);
-    mark_control(vocab, id);
+    if (any_kind) mark_control(vocab, id);
   }
   for (const auto text : kPrintedMarkers) {
     if (const auto id = vocab.find(text); id >= 0) vocab.attrs[static_cast<std::size_t>(id)] = kAttrUserDefined;

@@ -87,7 +87,8 @@ struct Vocab {
 /// `exact`.
 [[nodiscard]] std::string bytes_of_letters(std::string_view spelling, bool& exact);
 
-/// Finds turn ends and fill-in-the-middle tokens by their text, fills `special` and `eog`, and marks them Control.
-void detect_special_tokens(Vocab& vocab);
+/// Finds turn ends and fill-in-the-middle tokens by their text, and fills `special` and `eog`. `any_kind`: a token of
+/// any kind counts and becomes Control, as llama.cpp has it; else only tokens that are Control or UserDefined count.
+void detect_special_tokens(Vocab& vocab, bool any_kind);
 
 }  // namespace apr::model::tok

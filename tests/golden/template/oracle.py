@@ -1,4 +1,5 @@
 """jinja2 set up as transformers' apply_chat_template sets it up (utils/chat_template_utils.py): the oracle of the tests."""
+import copy
 import datetime
 import functools
 import json
@@ -52,6 +53,7 @@ def compiled(source, local_time):
 
 
 def variables(context):
+    context = copy.deepcopy(context)  # the filter indent changes a list in its place
     out = {"messages": context.get("messages", []), "tools": None, "documents": None,
            "add_generation_prompt": context.get("add_generation_prompt", True)}
     for name in ("bos_token", "eos_token"):

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "src/cli/findings_text.h"
 #include "src/cli/json_document.h"
 #include "src/cli/progress.h"
 #include "src/cli/table.h"
@@ -91,6 +92,41 @@ TEST(Json, NumbersThatAreNotFiniteBecomeNullWithAReason) {
   put_number(object, "b", std::nan(""));
   put_number(object, "c", -INFINITY);
   EXPECT_EQ(object.dump(), R"({"a":1.5,"b":null,"b_reason":"nan","c":null,"c_reason":"-inf"})");
+}
+
+TEST(Findings, OfOneRuleTheFirstThreeAndACount) {
+  std::vector<Finding> findings;
+  for (int i = 0; i < 5; ++i) {
+    Finding& f = findings.emplace_back();
+    f.rule = "many";
+    f.message = "number " + std::to_string(i);
+    f.offset = 16U * static_cast<unsigned>(i);
+    f.file = "shard-" + std::to_string(i / 4);
+  }
+  Finding general;
+  general.rule = "many";
+  general.message = "7 more";
+  general.file = "shard-1";
+  findings.push_back(general);
+  Finding warning;
+  warning.rule = "once";
+  warning.severity = Severity::Warning;
+  warning.message = "odd\033";
+  warning.offset = 7;
+  warning.file = "shard-1";
+  findings.push_back(warning);
+  std::string out;
+  append_findings(out, Style(false), findings);
+  EXPECT_THAT(out, HasSubstr("FINDINGS  6 errors, 1 warning\n"));
+  EXPECT_THAT(out, HasSubstr("  error    0x00000020  number 2\n"));
+  EXPECT_THAT(out, HasSubstr("file     shard-0\n")) << "named where there are several";
+  EXPECT_THAT(out, Not(HasSubstr("number 3")));
+  EXPECT_THAT(out, HasSubstr("7 more\n")) << "what is said of all is kept";
+  EXPECT_THAT(out, HasSubstr("  warning  0x00000007  odd\\e\n"));
+  EXPECT_THAT(out, HasSubstr("  of many: 6 in all"));
+  std::string none;
+  append_findings(none, Style(false), {});
+  EXPECT_EQ(none, "");
 }
 
 TEST(Json, StatusIsTheWorstFinding) {
