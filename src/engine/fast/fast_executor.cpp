@@ -233,7 +233,7 @@ void FastExecutor::run_op(const Op& op, const Pass& pass, unsigned thread) {
                      static_cast<std::size_t>(pass.n_logits * op.n_out) * sizeof(float));
       return;
   }
-  APR_CHECK(!"an op of the table that the fast executor does not know");
+  throw Error(ErrorCode::Internal, fmt::format("the fast executor does not know the op {}", model::name(op.kind)));
 }
 
 void FastExecutor::embed(const Op& op, const Pass& pass, unsigned thread) {
