@@ -258,7 +258,7 @@ bool Cursor::next(Value& out) {
       if (position_ >= bytes.size()) return false;
       const std::size_t begin = position_;
       (void)decode(bytes, position_);
-      out = rt_.text(bytes.substr(begin, position_ - begin), iterable_.is_markup());
+      out = rt_.text(bytes.substr(begin, position_ - begin));  // plain, even out of Markup
       return true;
     }
     case Kind::Sequence: {

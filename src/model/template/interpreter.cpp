@@ -182,6 +182,7 @@ Interpreter::Flow Interpreter::run_for(const Stmt& stmt, const Value& iterable, 
   loop->start(*this, stmt, iterable, scope, depth0);
   const Value loop_value = Value::object(Kind::Loop, static_cast<LoopObject*>(loop));
   Scope* own = nullptr;
+  bool completed = false;  // a round that break or continue cut short does not keep the else part away
   for (Value item; loop->next(item);) {
     // A scope that no macro kept is used again.
     if (own == nullptr || own->captured) {
@@ -191,9 +192,11 @@ Interpreter::Flow Interpreter::run_for(const Stmt& stmt, const Value& iterable, 
     }
     set_variable(*own, "loop", loop_value);
     assign(*stmt.target, item, *own);
-    if (run_block(stmt.body, *own) == Flow::Break) break;
+    const Flow flow = run_block(stmt.body, *own);
+    if (flow == Flow::Break) break;
+    completed = completed || flow == Flow::Normal;
   }
-  if (own == nullptr && !stmt.branches.empty()) return run_block(stmt.branches[0].body, *inner(scope));
+  if (!completed && !stmt.branches.empty()) return run_block(stmt.branches[0].body, *inner(scope));
   return Flow::Normal;
 }
 
