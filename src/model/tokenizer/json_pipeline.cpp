@@ -212,10 +212,12 @@ class PipelineReader {
           scheme.is_string() ? scheme != "never" : bool_member(node, "add_prefix_space", true, path_, field);
     } else if (type == "WordPiece") {
       out_.strips_first_space = true;
-      out_.cleans_spaces = bool_member(node, "cleanup", true, path_, field);
+      out_.closes_up_marks = bool_member(node, "cleanup", true, path_, field);
     } else if (type == "ByteLevel") {
       out_.byte_level = true;
-    } else if (type != "Replace" && type != "ByteFallback" && type != "Fuse") {
+    } else if (type == "ByteFallback") {
+      out_.decodes_bytes = true;
+    } else if (type != "Replace" && type != "Fuse") {
       unknown(field, type);
     }
   }

@@ -19,7 +19,8 @@ struct JsonPipeline {
   std::optional<WpmOptions> bert;  // set by BertNormalizer
   bool bert_words = false;         // BertPreTokenizer
   bool strips_first_space = false;
-  bool cleans_spaces = false;
+  bool closes_up_marks = false;  // WordPiece with cleanup: no space in front of . ? ! ,
+  bool decodes_bytes = false;    // ByteFallback
   std::vector<std::int32_t> prefix_ids, suffix_ids;
 };
 

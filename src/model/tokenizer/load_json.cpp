@@ -65,6 +65,11 @@ class JsonLoader {
     make_encoder();
     detect_special_tokens(vocab(), false);
     finish_state(*state_);
+    if (pipeline_.closes_up_marks) {
+      for (auto& piece : state_->pieces) {
+        if (piece == " ." || piece == " ?" || piece == " !" || piece == " ,") piece.erase(0, 1);
+      }
+    }
     return state_;
   }
 
@@ -91,7 +96,7 @@ class JsonLoader {
     vocab().model = text;
     vocab().byte_level = pipeline_.byte_level && vocab().kind == TokenizerKind::Bpe;
     vocab().add_space_prefix = pipeline_.strips_first_space;
-    vocab().clean_spaces = pipeline_.cleans_spaces;
+    vocab().drop_first_shown = true;
     vocab().escape_spaces = !vocab().byte_level;
   }
 
@@ -187,7 +192,8 @@ class JsonLoader {
 
   /// A token that is not among the added ones is never found by its text, not even UNK.
   std::uint16_t attr_of(const std::string& text) const {
-    return member(*model_, "byte_fallback") == true && byte_of_token_text(text) >= 0 ? kAttrByte : kAttrNormal;
+    const bool bytes = pipeline_.decodes_bytes || member(*model_, "byte_fallback") == true;
+    return bytes && byte_of_token_text(text) >= 0 ? kAttrByte : kAttrNormal;
   }
 
   void find_special(std::optional<std::int32_t>& field, const std::string& text) {

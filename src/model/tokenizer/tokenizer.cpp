@@ -109,7 +109,7 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, DecodeOptions o
     const auto& piece = state_->pieces[checked_id(vocab, id)];
     const bool shown = options.keep_special || !is_special(id);
     if (shown) out.append(piece, drop_space && piece.starts_with(' ') ? 1 : 0);
-    drop_space = false;
+    if (shown || !vocab.drop_first_shown) drop_space = false;
   }
   return vocab.clean_spaces ? tok::with_clean_spaces(std::move(out)) : out;
 }

@@ -78,7 +78,7 @@ class UnigramEncoder final : public Encoder {
         if (length > word.size() - begin) break;
         const auto id = vocab_.find(word.substr(begin, length), hashes.of(begin, begin + length));
         if (id < 0) continue;
-        offer(begin, begin + length, vocab_.score(id), id);
+        offer(begin, begin + length, vocab_.score(id), vocab_.special.unk == id ? kUnknown : id);
         has_single = has_single || length == one;
       }
       if (!has_single) offer(begin, begin + one, unknown_score_, kUnknown);
@@ -88,6 +88,10 @@ class UnigramEncoder final : public Encoder {
   }
 
   void emit_unknown(std::string_view bytes, std::vector<std::int32_t>& out) const {
+    if (const auto id = vocab_.find(bytes); id >= 0) {  // the text of the unknown token itself
+      out.push_back(id);
+      return;
+    }
     const auto token = [&](char c) { return byte_tokens_[static_cast<unsigned char>(c)]; };
     if (std::all_of(bytes.begin(), bytes.end(), [&](char c) { return token(c) >= 0; })) {
       for (const char c : bytes) out.push_back(token(c));

@@ -46,10 +46,11 @@ struct Vocab {
   std::vector<std::int32_t> eog;  // ascending
 
   bool add_bos = false, add_eos = false, add_sep = false;
-  bool add_space_prefix = false;
-  bool escape_spaces = false;  // ' ' <-> U+2581
-  bool clean_spaces = false;   // decoding tidies " ." and the like
-  bool byte_level = false;     // tokens are spelled in GPT-2 byte letters
+  bool add_space_prefix = false;  // decoding drops the first space of a text ...
+  bool drop_first_shown = false;  // ... of the first token that is shown, else of the first token, shown or not
+  bool escape_spaces = false;     // ' ' <-> U+2581
+  bool clean_spaces = false;      // decoding tidies " ." and the like
+  bool byte_level = false;        // tokens are spelled in GPT-2 byte letters
 
   std::vector<Finding> findings;
 
