@@ -16,7 +16,6 @@ function(apr_add_test name)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   # gcc takes the if-else inside GoogleTest's EXPECT_* for one of the test's own.
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-dangling-else>)
-  target_compile_definitions(${name} PRIVATE APR_SOURCE_DIR="${PROJECT_SOURCE_DIR}" APR_BINARY="$<TARGET_FILE:apr>")
   gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60 PROPERTIES LABELS "${T_LABELS}" TIMEOUT 300)
 endfunction()
 

@@ -16,6 +16,7 @@
 
 #include "apr/format/model_file.h"
 #include "apr/format/writer.h"
+#include "tests/support/paths.h"
 
 namespace apr::test {
 
@@ -25,7 +26,7 @@ inline constexpr std::string_view kGoldenModels[] = {"llama", "mistral", "qwen2"
 inline constexpr std::string_view kAllGoldenModels[] = {"llama", "llama_linear", "mistral", "qwen2", "qwen3", "gemma3"};
 
 inline std::string golden_folder(std::string_view name) {
-  return std::string(APR_SOURCE_DIR) + "/tests/golden/model/" + std::string(name);
+  return source_dir() + "/tests/golden/model/" + std::string(name);
 }
 
 inline nlohmann::json read_json(const std::string& path) {

@@ -6,13 +6,14 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/json_builder.h"
+#include "tests/support/paths.h"
 #include "tests/support/run_command.h"
 #include "tests/support/small_models.h"
 
 namespace apr::test {
 
 inline RunResult apr_command(const std::vector<std::string>& args, const RunOptions& options = {}) {
-  return run_command(APR_BINARY, args, options);
+  return run_command(apr_binary(), args, options);
 }
 
 /// Runs with --json: all of stdout must be one document with the members that every document has.

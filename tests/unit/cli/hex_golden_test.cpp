@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "tests/support/paths.h"
 #include "tests/unit/cli/apr_command.h"
 
 namespace apr::test {
@@ -39,7 +40,7 @@ TEST_P(HexGolden, TextIsAsRecorded) {
   const SmallModels models;
   const RunResult result = apr_command(GetParam().args, {.cwd = models.folder.path()});
   ASSERT_EQ(result.status, 0) << result.all();
-  const std::string path = std::string(APR_SOURCE_DIR) + "/tests/golden/cli/hex_" + GetParam().name + ".txt";
+  const std::string path = test::source_dir() + "/tests/golden/cli/hex_" + GetParam().name + ".txt";
   if (std::getenv("APR_UPDATE_GOLDEN") != nullptr) {
     std::ofstream(path, std::ios::binary) << result.out;
     FAIL() << "rewrote " << path << ": read the diff";

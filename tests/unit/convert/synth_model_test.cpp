@@ -1,4 +1,5 @@
 #include "src/convert/synth_model.h"
+#include "tests/support/paths.h"
 
 #include <gtest/gtest.h>
 
@@ -80,7 +81,7 @@ TEST(SynthModel, TheQuantizedOrderIsByLayerAsANumber) {
 
 // The golden file holds what llama-quantize chose (tests/conformance/quant_mix.py).
 TEST(SynthModel, TypesAreThoseOfLlamaQuantize) {
-  std::ifstream golden(APR_SOURCE_DIR "/tests/golden/quant_mix.txt");
+  std::ifstream golden(test::source_dir() + "/tests/golden/quant_mix.txt");
   ASSERT_TRUE(golden);
   std::size_t n_lines = 0, n_matrices = 0;
   for (std::string line; std::getline(golden, line);) {

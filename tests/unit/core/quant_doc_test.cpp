@@ -9,12 +9,13 @@
 #include <vector>
 
 #include "apr/core/tensor_type.h"
+#include "tests/support/paths.h"
 
 namespace apr {
 namespace {
 
 std::vector<std::string> lines_of(const std::string& path) {
-  std::ifstream file(std::string(APR_SOURCE_DIR) + "/" + path);
+  std::ifstream file(test::source_dir() + "/" + path);
   EXPECT_TRUE(file) << path;
   std::vector<std::string> lines;
   for (std::string line; std::getline(file, line);) lines.push_back(line);

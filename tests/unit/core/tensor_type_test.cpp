@@ -1,5 +1,6 @@
 // The table of element types: consistent in itself, and of ggml's sizes (tests/golden/quant/sizes.txt).
 #include "apr/core/tensor_type.h"
+#include "tests/support/paths.h"
 
 #include <gtest/gtest.h>
 
@@ -69,7 +70,7 @@ TEST(TensorTypes, FieldsHoldWholeNumbersOfTheirEncoding) {
 }
 
 TEST(TensorTypes, SizesAreThoseOfGgml) {
-  std::ifstream file(std::string(APR_SOURCE_DIR) + "/tests/golden/quant/sizes.txt");
+  std::ifstream file(test::source_dir() + "/tests/golden/quant/sizes.txt");
   ASSERT_TRUE(file);
   std::set<unsigned> seen;
   for (std::string text; std::getline(file, text);) {

@@ -13,6 +13,7 @@
 #include "src/format/readers.h"
 #include "src/format/safetensors.h"
 #include "tests/support/apr_builder.h"
+#include "tests/support/paths.h"
 
 namespace apr::format {
 namespace {
@@ -33,7 +34,7 @@ Cells cells(const std::string& line) {
 
 /// The rows of the table under a heading, without its two lines of head.
 std::vector<Cells> table(const std::string& document, const std::string& heading) {
-  std::ifstream in(std::string(APR_SOURCE_DIR) + "/docs/formats/" + document);
+  std::ifstream in(test::source_dir() + "/docs/formats/" + document);
   EXPECT_TRUE(in.good()) << document;
   std::vector<Cells> rows;
   bool inside = false;
@@ -90,7 +91,7 @@ std::uint64_t drawn_offset(const std::string& document, const std::string& field
 void expect_rules(const std::string& document, const std::string& prefix) {
   std::vector<std::string> documented, used;
   for (const Cells& row : table(document, "Rules")) documented.push_back(row[0]);
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(APR_SOURCE_DIR) + "/src/format")) {
+  for (const auto& entry : std::filesystem::directory_iterator(test::source_dir() + "/src/format")) {
     if (!entry.path().filename().string().starts_with(prefix)) continue;
     const std::string text = test::read_whole(entry.path().string());
     const std::string quoted = "\"" + prefix + ".";

@@ -9,6 +9,7 @@
 #include "apr/format/model_file.h"
 #include "tests/support/gguf_builder.h"
 #include "tests/support/open_bytes.h"
+#include "tests/support/paths.h"
 
 namespace apr::format {
 namespace {
@@ -32,7 +33,7 @@ std::vector<std::string> cells(const std::string& line) {
 
 /// Lines of the document between two headings.
 std::vector<std::string> section(const std::string& heading) {
-  std::ifstream in(std::string(APR_SOURCE_DIR) + "/docs/formats/gguf.md");
+  std::ifstream in(test::source_dir() + "/docs/formats/gguf.md");
   EXPECT_TRUE(in.good());
   std::vector<std::string> lines;
   std::string line;
@@ -121,7 +122,7 @@ TEST(GgufDoc, EveryRuleIsListed) {
     const auto row = cells(line);
     if (row.size() >= 3 && row[0].starts_with("gguf.")) documented.push_back(row[0]);
   }
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(APR_SOURCE_DIR) + "/src/format")) {
+  for (const auto& entry : std::filesystem::directory_iterator(test::source_dir() + "/src/format")) {
     if (!entry.path().filename().string().starts_with("gguf")) continue;
     std::ifstream in(entry.path());
     const std::string text((std::istreambuf_iterator<char>(in)), {});

@@ -9,11 +9,12 @@
 #include "apr/format/writer.h"
 #include "src/format/json_write.h"
 #include "tests/support/json_builder.h"
+#include "tests/support/paths.h"
 
 namespace apr::format {
 namespace {
 
-const std::string kFolder = std::string(APR_SOURCE_DIR) + "/tests/golden/safetensors/data/";
+const std::string kFolder = test::source_dir() + "/tests/golden/safetensors/data/";
 
 /// Name, dtype, shape and digest of the data: a line of the golden list.
 std::string line_of(const ModelFile& model, const TensorInfo& tensor) {

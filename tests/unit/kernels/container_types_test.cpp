@@ -13,6 +13,7 @@
 
 #include "apr/kernels/dispatch.h"
 #include "tests/support/golden_quant.h"
+#include "tests/support/paths.h"
 #include "tests/support/quant_data.h"
 
 namespace apr::kernels {
@@ -45,7 +46,7 @@ std::vector<std::uint8_t> all_codes(TensorType type, std::size_t n_codes) {
 }
 
 TEST(ContainerTypes, SmallFloatsDecodeAsMlDtypesDoes) {
-  std::ifstream file(std::string(APR_SOURCE_DIR) + "/tests/golden/quant/small_floats.txt");
+  std::ifstream file(test::source_dir() + "/tests/golden/quant/small_floats.txt");
   ASSERT_TRUE(file);
   int n_formats = 0;
   for (std::string text; std::getline(file, text); ++n_formats) {

@@ -8,6 +8,7 @@
 #include "apr/core/hash.h"
 #include "apr/kernels/dispatch.h"
 #include "tests/support/golden_quant.h"
+#include "tests/support/paths.h"
 #include "tests/support/quant_data.h"
 
 namespace apr::kernels {
@@ -31,7 +32,7 @@ class Golden : public testing::TestWithParam<TensorType> {
   void SetUp() override {
     std::string file(name(GetParam()));
     std::transform(file.begin(), file.end(), file.begin(), [](unsigned char c) { return std::tolower(c); });
-    const auto read = test::read_golden(std::string(APR_SOURCE_DIR) + "/tests/golden/quant/" + file + ".txt");
+    const auto read = test::read_golden(test::source_dir() + "/tests/golden/quant/" + file + ".txt");
     ASSERT_TRUE(read.has_value()) << file;
     golden_ = *read;
     type_ = find_type(GetParam());

@@ -10,6 +10,7 @@
 
 #include "apr/kernels/dispatch.h"
 #include "tests/support/golden_quant.h"
+#include "tests/support/paths.h"
 #include "tests/support/quant_data.h"
 
 namespace apr::kernels {
@@ -41,7 +42,7 @@ TEST_P(QuantizeError, IsBesideThatOfGgml) {
   const TypeInfo& type = *find_type(GetParam().type);
   std::string file(type.name);
   std::transform(file.begin(), file.end(), file.begin(), [](unsigned char c) { return std::tolower(c); });
-  const auto golden = test::read_golden(std::string(APR_SOURCE_DIR) + "/tests/golden/quant/" + file + ".txt");
+  const auto golden = test::read_golden(test::source_dir() + "/tests/golden/quant/" + file + ".txt");
   ASSERT_TRUE(golden.has_value() && golden->ggml_relative_rmse.has_value());
   const double ours = relative_rmse(type, test::error_values(type));
   const double ratio = ours / *golden->ggml_relative_rmse;

@@ -5,13 +5,14 @@
 
 #include "apr/core/error.h"
 #include "apr/model/chat_template.h"
+#include "tests/support/paths.h"
 #include "tests/support/template_json.h"
 
 namespace apr::model {
 namespace {
 
 nlohmann::json golden(const std::string& name) {
-  std::ifstream in(std::string(APR_SOURCE_DIR) + "/tests/golden/template/" + name);
+  std::ifstream in(test::source_dir() + "/tests/golden/template/" + name);
   return nlohmann::json::parse(in);
 }
 
@@ -68,7 +69,7 @@ TEST(TemplateGolden, Families) {
     constexpr std::string_view kFallback = "fallback:";
     const bool fallback = name.starts_with(kFallback);
     const std::string source = fallback ? std::string(find_fallback(name.substr(kFallback.size()))->source)
-                                        : read(std::string(APR_SOURCE_DIR) + "/tests/golden/template/families/" + name);
+                                        : read(test::source_dir() + "/tests/golden/template/families/" + name);
     ASSERT_FALSE(source.empty()) << name;
     for (const auto& [context_name, want] : entry.at("wants").items()) {
       const TemplateContext context = test::template_context(file.at("contexts").at(context_name));

@@ -7,6 +7,7 @@
 
 #include "apr/core/error.h"
 #include "apr/model/chat_template.h"
+#include "tests/support/paths.h"
 #include "tests/support/template_json.h"
 
 namespace apr::model {
@@ -15,7 +16,7 @@ namespace {
 constexpr int kMutations = 20'000;
 
 std::vector<std::string> seeds() {
-  const std::string folder = std::string(APR_SOURCE_DIR) + "/tests/golden/template/";
+  const std::string folder = test::source_dir() + "/tests/golden/template/";
   std::vector<std::filesystem::path> files;
   for (const auto& file : std::filesystem::directory_iterator(folder + "families")) files.push_back(file.path());
   std::sort(files.begin(), files.end());
