@@ -1,0 +1,46 @@
+// What the kernels keep in dynamic shared memory, for the launch functions and the kernels alike. Byte offsets.
+#pragma once
+#include <stdint.h>
+
+namespace apr::kernels::cuda {
+
+inline constexpr int linear_threads = 256, linear_warps = 8, max_columns = 8;
+
+/// Linear1: the activations of one column, then sums of the warps (two sets, used in turn).
+struct Linear1Shared {
+  int q, d, s, sums, scratch, x, bytes;
+  constexpr Linear1Shared(int padded_cols, bool keep_float)
+      : q(0),
+        d(padded_cols),
+        s(d + padded_cols / 32 * 4),
+        sums(s + padded_cols / 32 * 4),
+        scratch(sums + 2 * linear_warps * 16 * 4),
+        x(scratch + 32 * 4),
+        bytes(x + (keep_float ? padded_cols * 4 : 0)) {}
+};
+/// Linear8: sums of the warps alone, [set][warp][16 rows][8 columns].
+inline constexpr int linear8_shared_bytes = 2 * linear_warps * 16 * max_columns * 4;
+
+/// Attention: `heads` query heads of one kv head.
+inline constexpr int attention_threads = 256;
+struct AttentionShared {
+  int query, score, state, turn, reduce, bytes;
+  constexpr AttentionShared(int heads, int head_dim)
+      : query(0),                                       // f32 [heads][head_dim]
+        score(heads * head_dim * 4),                    // f32 [heads][256]
+        state(score + heads * attention_threads * 4),   // f32 [heads][4]: highest, sum, shrink
+        turn(state + heads * 4 * 4),                    // f32 pairs [head_dim / 2], then 8 words
+        reduce(turn + head_dim * 4 + 32),               // f32 [256][8]
+        bytes(reduce + attention_threads * 8 * 4) {}
+};
+
+inline constexpr int sample_threads = 1024, sample_candidates = 2048;
+struct SampleShared {
+  static constexpr int keys = 0;                                // u64 [candidates]
+  static constexpr int tokens = keys + 8 * sample_candidates;   // u32 [candidates]
+  static constexpr int histogram = tokens + 4 * sample_candidates;  // u32 [2048]
+  static constexpr int words = histogram + 4 * 2048;            // u32 [32]
+  static constexpr int bytes = words + 4 * 32;
+};
+
+}  // namespace apr::kernels::cuda

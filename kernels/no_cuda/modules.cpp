@@ -1,0 +1,7 @@
+#include "apr/kernels/cuda_kernels.h"
+
+namespace apr::kernels::cuda {
+
+std::span<const Module> modules() noexcept { return {}; }
+
+}  // namespace apr::kernels::cuda
