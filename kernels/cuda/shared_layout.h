@@ -2,6 +2,12 @@
 #pragma once
 #include <stdint.h>
 
+#if defined(__CUDACC__)
+#define APR_BOTH __host__ __device__
+#else
+#define APR_BOTH
+#endif
+
 namespace apr::kernels::cuda {
 
 inline constexpr int linear_threads = 256, linear_warps = 8, max_columns = 8;
@@ -9,7 +15,7 @@ inline constexpr int linear_threads = 256, linear_warps = 8, max_columns = 8;
 /// Linear1: the activations of one column, then sums of the warps (two sets, used in turn).
 struct Linear1Shared {
   int q, d, s, sums, scratch, x, bytes;
-  constexpr Linear1Shared(int padded_cols, bool keep_float)
+  APR_BOTH constexpr Linear1Shared(int padded_cols, bool keep_float)
       : q(0),
         d(padded_cols),
         s(d + padded_cols / 32 * 4),
@@ -25,7 +31,7 @@ inline constexpr int linear8_shared_bytes = 2 * linear_warps * 16 * max_columns 
 inline constexpr int attention_threads = 256;
 struct AttentionShared {
   int query, score, state, turn, reduce, bytes;
-  constexpr AttentionShared(int heads, int head_dim)
+  APR_BOTH constexpr AttentionShared(int heads, int head_dim)
       : query(0),                                       // f32 [heads][head_dim]
         score(heads * head_dim * 4),                    // f32 [heads][256]
         state(score + heads * attention_threads * 4),   // f32 [heads][4]: highest, sum, shrink

@@ -1,0 +1,347 @@
+// Attention over the cache, and what comes before it: norm and rotation of query and key heads, the write of the cache.
+//
+// A block has one kv head, one split of its positions and one column, with all query heads that share the kv head: the
+// cache is read once for all of them. Scores: a thread per position. Values: a thread per eight elements and stride of
+// positions. The softmax is online over chunks of 256 positions. The last block of a kv head to arrive adds the splits in
+// order, so the result does not depend on which one that is.
+#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/shared_layout.h"
+
+namespace apr::kernels::cuda {
+
+constexpr int chunk = attention_threads, dims = 8;
+
+APR_DEVICE float minus_infinity() { return as_float(0xFF800000u); }
+
+/// (cos, sin) of every pair at `position` into shared memory: the coarse angle turned by the fine one.
+APR_DEVICE void fill_turns(const HeadParams& p, int position, Shared<float> turn) {
+  Global<const float> coarse = global<const float>(p.rope_coarse) + static_cast<int64_t>(position / 256) * p.n_rot;
+  Global<const float> fine = global<const float>(p.rope_fine) + static_cast<int64_t>(position % 256) * p.n_rot;
+  for (int i = thread(); i < p.n_rot / 2; i += n_threads()) {
+    const float ca = coarse[2 * i], sa = coarse[2 * i + 1], cb = fine[2 * i], sb = fine[2 * i + 1];
+    turn[2 * i] = fused(ca, cb, -(sa * sb));
+    turn[2 * i + 1] = fused(sa, cb, ca * sb);
+  }
+}
+
+/// One head, norm and rotation, by one warp: element pairs from `in`, written to `out` (may be the same memory).
+template <class Out>
+APR_DEVICE void finish_head(const HeadParams& p, Global<const float> in, Global<const float> weight, Shared<const float> turn, Out out) {
+  float norm = 1.0f;
+  if (given(weight)) {
+    float sum = 0;
+    for (int i = lane(); i < p.head_dim; i += 32) {
+      const float value = in[i];
+      sum = fused(value, value, sum);
+    }
+    for (int step = 16; step > 0; step /= 2) sum += shuffle_xor(sum, step);
+    norm = 1.0f / square_root(sum / static_cast<float>(p.head_dim) + p.eps);
+    sync_warp();  // `out` may be `in`: every lane has read it
+  }
+  for (int pair = lane(); pair < p.head_dim / 2; pair += 32) {
+    // Pairs that turn first, then those that do not, which are neighbours.
+    const bool turns = pair < p.n_rot / 2;
+    const int first = turns && p.adjacent == 0 ? pair : 2 * pair;
+    const int second = turns && p.adjacent == 0 ? pair + p.n_rot / 2 : first + 1;
+    float a = in[first], b = in[second];
+    if (given(weight)) {
+      a = a * norm * weight[first];
+      b = b * norm * weight[second];
+    }
+    if (turns) {
+      const float cosine = turn[2 * pair], sine = turn[2 * pair + 1], x = a;
+      a = fused(x, cosine, -(b * sine));
+      b = fused(x, sine, b * cosine);
+    }
+    out(first, a);
+    out(second, b);
+  }
+}
+
+struct ToFloat {
+  Global<float> to;
+  APR_METHOD void operator()(int i, float value) const { to[i] = value; }
+};
+struct ToHalf {
+  Global<uint16_t> to;
+  APR_METHOD void operator()(int i, float value) const { to[i] = static_cast<uint16_t>(float_to_half(value)); }
+};
+
+/// First element of a position of a kv head in the cache.
+APR_DEVICE int64_t cache_at(const HeadParams& p, int slot, int kv_head, int position) {
+  return ((static_cast<int64_t>(slot) * p.n_kv_heads + kv_head) * p.n_ctx + position) * p.head_dim;
+}
+APR_DEVICE Global<const float> qkv_head(const HeadParams& p, int column, int head) {
+  return global<const float>(p.qkv) + static_cast<int64_t>(column) * p.qkv_stride + head * p.head_dim;
+}
+
+/// Grid: (query heads, key heads, value heads; columns). One warp does the work of a head.
+APR_KERNEL(store_kv, StoreKvParams, 128, 8) {
+  allow_early();
+  wait_early();
+  const HeadParams& h = p.head;
+  const int head = block_x(), column = block_y();
+  const Column state = global<const Column>(h.columns)[column];
+  Shared<float> turn = shared<float>(0);
+  fill_turns(h, state.position, turn);
+  sync();
+  if (warp() != 0) return;
+  Global<const float> in = qkv_head(h, column, head);
+  if (head < h.n_heads) {
+    Global<float> out = global<float>(h.qkv) + static_cast<int64_t>(column) * h.qkv_stride + head * h.head_dim;
+    finish_head(h, in, global<const float>(h.q_norm), Shared<const float>(turn), ToFloat{out});
+  } else if (head < h.n_heads + h.n_kv_heads) {
+    Global<uint16_t> out = global<uint16_t>(h.k_cache) + cache_at(h, state.slot, head - h.n_heads, state.position);
+    finish_head(h, in, global<const float>(h.k_norm), Shared<const float>(turn), ToHalf{out});
+  } else {
+    Global<uint16_t> out = global<uint16_t>(h.v_cache) + cache_at(h, state.slot, head - h.n_heads - h.n_kv_heads, state.position);
+    for (int i = lane(); i < h.head_dim; i += 32) out[i] = static_cast<uint16_t>(float_to_half(in[i]));
+  }
+}
+
+/// What a block works on.
+struct Task {
+  int column, kv_head, split, group, slot, first, last;  // positions first .. last - 1 of this split
+  bool newest;                                           // the split holds the column's own position
+};
+APR_DEVICE Task make_task(const AttentionParams& p, const Column& state) {
+  Task task;
+  task.split = block_x();
+  task.kv_head = block_y();
+  task.column = block_z();
+  task.group = p.head.n_heads / p.head.n_kv_heads;
+  task.slot = state.slot;
+  const int end = state.position + 1, begin = p.window == 0 || end <= p.window ? 0 : end - p.window;
+  const int share = ceil_div(ceil_div(end - begin, p.n_splits), 64) * 64;
+  task.first = begin + task.split * share;
+  task.last = task.first + share < end ? task.first + share : end;
+  task.newest = task.first < end && task.last == end;
+  return task;
+}
+
+/// Query heads into shared memory; with `fused` also the own key and value into the cache.
+APR_DEVICE void load_query(const AttentionParams& p, const Task& task, const Column& state, const AttentionShared& at) {
+  const HeadParams& h = p.head;
+  const int head0 = task.kv_head * task.group;
+  Shared<float> query = shared<float>(at.query), turn = shared<float>(at.turn);
+  if (p.fused == 0) {
+    Global<const float> in = qkv_head(h, task.column, head0);
+    for (int i = thread(); i < task.group * h.head_dim; i += n_threads()) query[i] = in[i];
+    sync();
+    return;
+  }
+  fill_turns(h, state.position, turn);
+  sync();
+  for (int i = warp(); i < task.group; i += n_threads() / 32) {
+    finish_head(h, qkv_head(h, task.column, head0 + i), global<const float>(h.q_norm), Shared<const float>(turn),
+                ToFloat{query + i * h.head_dim});
+  }
+  if (task.newest) {
+    const int64_t to = cache_at(h, task.slot, task.kv_head, state.position);
+    if (warp() == n_threads() / 32 - 1) {
+      finish_head(h, qkv_head(h, task.column, h.n_heads + task.kv_head), global<const float>(h.k_norm),
+                  Shared<const float>(turn), ToHalf{global<uint16_t>(h.k_cache) + to});
+    }
+    if (warp() == n_threads() / 32 - 2) {
+      Global<const float> value = qkv_head(h, task.column, h.n_heads + h.n_kv_heads + task.kv_head);
+      Global<uint16_t> out = global<uint16_t>(h.v_cache) + to;
+      for (int i = lane(); i < h.head_dim; i += 32) out[i] = static_cast<uint16_t>(float_to_half(value[i]));
+    }
+  }
+  sync();
+}
+
+/// score[head][thread] = scale * query . key for Heads heads from `head0` on; a thread has one position.
+template <int Heads>
+APR_DEVICE void score_heads(const AttentionParams& p, const Task& task, const AttentionShared& at, int base, int head0) {
+  const int position = base + thread(), head_dim = p.head.head_dim;
+  float sum[Heads] = {};
+  if (position < task.last) {
+    Global<const Word4> key = cast<const Word4>(global<const uint16_t>(p.head.k_cache) +
+                                                cache_at(p.head, task.slot, task.kv_head, position));
+    Shared<const float> query = shared<const float>(at.query) + head0 * head_dim;
+    for (int i = 0; i < head_dim / 8; ++i) {
+      const Word4 words = key[i];
+      const uint32_t word[4] = {words.x, words.y, words.z, words.w};
+      APR_UNROLL for (int j = 0; j < 4; ++j) {
+        const float low = half_to_float(word[j] & 0xFFFFu), high = half_to_float(word[j] >> 16);
+        APR_UNROLL for (int head = 0; head < Heads; ++head) {
+          sum[head] = fused(low, query[head * head_dim + 8 * i + 2 * j], sum[head]);
+          sum[head] = fused(high, query[head * head_dim + 8 * i + 2 * j + 1], sum[head]);
+        }
+      }
+    }
+  }
+  Shared<float> score = shared<float>(at.score);
+  APR_UNROLL for (int head = 0; head < Heads; ++head) {
+    score[(head0 + head) * chunk + thread()] = position < task.last ? sum[head] * p.scale : minus_infinity();
+  }
+}
+
+/// Scores of the chunk -> weights e^(score - highest); a warp per head. state[head] = highest, sum, shrink of what was before.
+APR_DEVICE void weigh_chunk(const Task& task, const AttentionShared& at) {
+  for (int head = warp(); head < task.group; head += n_threads() / 32) {
+    Shared<float> score = shared<float>(at.score) + head * chunk, state = shared<float>(at.state) + 4 * head;
+    const float before = state[0];
+    float most = before;
+    for (int i = lane(); i < chunk; i += 32) most = highest(most, score[i]);  // passes over NaN, whose weight stays NaN
+    for (int step = 16; step > 0; step /= 2) most = highest(most, shuffle_xor(most, step));
+    float sum = 0;
+    for (int i = lane(); i < chunk; i += 32) {
+      const float weight = exponential(score[i] - most);
+      score[i] = weight;
+      sum += weight;
+    }
+    for (int step = 16; step > 0; step /= 2) sum += shuffle_xor(sum, step);
+    sync_warp();
+    if (lane() == 0) {
+      const float shrink = before == minus_infinity() ? 0.0f : exponential(before - most);
+      state[0] = most;
+      state[1] = fused(state[1], shrink, sum);
+      state[2] = shrink;
+    }
+  }
+}
+
+/// A thread's part of the output: eight elements of some heads, over every n_strides-th position of a chunk.
+template <int Heads>
+APR_DEVICE void add_values(const AttentionParams& p, const Task& task, const AttentionShared& at, int base, int head0,
+                           float (&acc)[Heads][dims]) {
+  const int per_row = p.head.head_dim / dims, n_strides = n_threads() / per_row, stride = thread() / per_row;
+  if (stride >= n_strides) return;
+  Shared<const float> weight = shared<const float>(at.score) + head0 * chunk;
+  Shared<const float> state = shared<const float>(at.state) + 4 * head0;
+  APR_UNROLL for (int head = 0; head < Heads; ++head) {
+    const float shrink = state[4 * head + 2];
+    APR_UNROLL for (int i = 0; i < dims; ++i) acc[head][i] *= shrink;
+  }
+  const int n = task.last - base < chunk ? task.last - base : chunk;
+  Global<const Word4> values = cast<const Word4>(global<const uint16_t>(p.head.v_cache) +
+                                                 cache_at(p.head, task.slot, task.kv_head, base)) + thread() % per_row;
+  for (int i = stride; i < n; i += n_strides) {
+    const Word4 words = values[i * per_row];
+    const uint32_t word[4] = {words.x, words.y, words.z, words.w};
+    APR_UNROLL for (int head = 0; head < Heads; ++head) {
+      const float w = weight[head * chunk + i];
+      APR_UNROLL for (int j = 0; j < 4; ++j) {
+        acc[head][2 * j] = fused(w, half_to_float(word[j] & 0xFFFFu), acc[head][2 * j]);
+        acc[head][2 * j + 1] = fused(w, half_to_float(word[j] >> 16), acc[head][2 * j + 1]);
+      }
+    }
+  }
+}
+
+/// The threads' parts of one head added in order; element i of the sum goes to `out(i, sum)`.
+template <class Out>
+APR_DEVICE void add_parts(const AttentionParams& p, const AttentionShared& at, const float (&part)[dims], Out out) {
+  const int per_row = p.head.head_dim / dims, n_strides = n_threads() / per_row;
+  Shared<float> reduce = shared<float>(at.reduce);
+  if (thread() / per_row < n_strides) {
+    APR_UNROLL for (int i = 0; i < dims; ++i) reduce[thread() * dims + i] = part[i];
+  }
+  sync();
+  for (int i = thread(); i < p.head.head_dim; i += n_threads()) {
+    float sum = 0;
+    for (int s = 0; s < n_strides; ++s) sum += reduce[s * p.head.head_dim + i];
+    out(i, sum);
+  }
+  sync();
+}
+
+/// Where a split leaves its part: [column][kv head][split][head of the group][head_dim sums, highest, sum of weights].
+APR_DEVICE int64_t partial_at(const AttentionParams& p, const Task& task, int split, int head) {
+  const int64_t of_head = (static_cast<int64_t>(task.column) * p.head.n_kv_heads + task.kv_head) * p.n_splits + split;
+  return (of_head * task.group + head) * (p.head.head_dim + 2);
+}
+
+/// All chunks of the split for Heads heads from head0 on. The scores of all heads of the pass lie in shared memory.
+template <int Heads>
+APR_DEVICE void attend(const AttentionParams& p, const Task& whole, const AttentionShared& at, int head0) {
+  Task task = whole;
+  task.group = Heads;
+  AttentionShared own = at;  // this pass's heads are the first of the areas
+  own.query = at.query + head0 * p.head.head_dim * 4;
+  for (int head = thread(); head < Heads; head += n_threads()) {
+    Shared<float> state = shared<float>(own.state) + 4 * head;
+    state[0] = minus_infinity();
+    state[1] = 0.0f;
+    state[2] = 0.0f;
+  }
+  sync();
+  float acc[Heads][dims] = {};
+  for (int base = task.first; base < task.last; base += chunk) {
+    score_heads<Heads>(p, task, own, base, 0);
+    sync();
+    weigh_chunk(task, own);
+    sync();
+    add_values<Heads>(p, task, own, base, 0, acc);
+    sync();
+  }
+  Global<float> partial = global<float>(p.partial);
+  APR_UNROLL for (int head = 0; head < Heads; ++head) {
+    Global<float> to = partial + partial_at(p, whole, whole.split, head0 + head);
+    add_parts(p, own, acc[head], ToFloat{to});
+    if (thread() < 2) to[p.head.head_dim + thread()] = shared<const float>(own.state)[4 * head + thread()];
+  }
+  sync();
+}
+
+/// True for the whole block that is the last of n to come here; what the others wrote before is then visible.
+APR_DEVICE bool last_to_arrive(Global<uint32_t> ticket, int n, Shared<uint32_t> word) {
+  sync();
+  if (thread() == 0) {
+    fence();
+    const uint32_t before = atomic_add(ticket, 1);
+    fence();
+    word[0] = before;
+    if (before == static_cast<uint32_t>(n - 1)) *ticket = 0u;  // for the next launch
+  }
+  sync();
+  const uint32_t before = word[0];
+  return before == static_cast<uint32_t>(n - 1);
+}
+
+/// Splits -> the output of the group's heads. A warp takes 32 neighbouring elements: a group of activations.
+APR_DEVICE void combine(const AttentionParams& p, const Task& task) {
+  const int width = task.group * p.head.head_dim, head_dim = p.head.head_dim;
+  const ActivationRow out = activation_row(p.out, task.column);
+  const int first = task.kv_head * width;
+  for (int base = 32 * warp(); base < width; base += n_threads()) {
+    const int i = base + lane(), head = i < width ? i / head_dim : 0;
+    Global<const float> partial = global<const float>(p.partial);
+    float most = minus_infinity();
+    for (int s = 0; s < p.n_splits; ++s) most = highest(most, partial[partial_at(p, task, s, head) + head_dim]);
+    float sum = 0, mixed = 0;
+    for (int s = 0; s < p.n_splits; ++s) {
+      Global<const float> of_split = partial + partial_at(p, task, s, head);
+      const float weights = of_split[head_dim + 1];
+      // An empty split has the sum 0 and takes no part; a NaN takes part.
+      const float share = weights == 0.0f ? 0.0f : exponential(of_split[head_dim] - most);
+      if (i >= width || weights == 0.0f) continue;
+      sum = fused(weights, share, sum);
+      mixed = fused(of_split[i % head_dim], share, mixed);
+    }
+    const float value = i < width ? mixed / sum : 0.0f;
+    if (i < width && given(out.x)) out.x[first + i] = value;
+    if (width % 32 == 0) store_quantised(out, (first + base) / 32, value);
+  }
+}
+
+/// Grid: (splits, kv heads, columns).
+APR_KERNEL(attention, AttentionParams, 256, 2) {
+  allow_early();
+  wait_early();
+  const Column state = global<const Column>(p.head.columns)[block_z()];
+  const Task task = make_task(p, state);
+  const AttentionShared at(task.group, p.head.head_dim);
+  load_query(p, task, state, at);
+  int head = 0;
+  for (; head + 8 <= task.group; head += 8) attend<8>(p, task, at, head);
+  for (; head + 4 <= task.group; head += 4) attend<4>(p, task, at, head);
+  for (; head + 2 <= task.group; head += 2) attend<2>(p, task, at, head);
+  for (; head < task.group; ++head) attend<1>(p, task, at, head);
+  Global<uint32_t> ticket = global<uint32_t>(p.tickets) + (task.column * p.head.n_kv_heads + task.kv_head);
+  if (last_to_arrive(ticket, p.n_splits, shared<uint32_t>(at.turn))) combine(p, task);
+}
+
+}  // namespace apr::kernels::cuda

@@ -1,0 +1,146 @@
+// Matrices times up to eight columns: several sequences, or a piece of a prompt. Grid: (blocks, groups of 8 columns).
+// The columns of the matrix product are the tokens; every group's dots are scaled on their own, in linear1's order.
+#include "kernels/cuda/linear_common.cuh"
+
+namespace apr::kernels::cuda {
+
+/// The activations of this lane's columns: `own` is the column of the right side that it holds (g), d and s those of the
+/// two columns of the result that it holds (2 t, 2 t + 1). A column that does not exist reads the first one.
+struct EightColumns {
+  Global<const uint32_t> q;
+  Global<const float> d[2], s[2];
+};
+
+template <class T>
+APR_DEVICE QuadInput quad_input(const EightColumns& in, int k, int q, int c) {
+  QuadInput quad;
+  const int even = T::scale == TileScale::K6 ? 8 * k + q : 8 * k + 2 * q;
+  const int odd = T::scale == TileScale::K6 ? even + 4 : even + 1;
+  quad.d[0] = in.d[c][even] * factor<T>(0);
+  quad.d[1] = in.d[c][odd] * factor<T>(1);
+  quad.s[0] = quad.s[1] = 0;
+  if constexpr (T::scale == TileScale::K || T::scale == TileScale::DM) {
+    quad.s[0] = in.s[c][even];
+    quad.s[1] = in.s[c][odd];
+  }
+  return quad;
+}
+
+template <class T>
+APR_DEVICE void add_quad(const Planes<T>& planes, Global<const uint8_t> tile, const EightColumns& in, int k, int q, float (&acc)[4]) {
+  const int t = lane() % 4;
+  int dots[4][4] = {};  // [even, odd group; of Q6_K: both halves of each][register]
+  if constexpr (T::scale == TileScale::K6) {
+    APR_UNROLL for (int i = 0; i < 2; ++i) {
+      const int j = q + 4 * i;
+      Global<const uint32_t> words = in.q + (64 * k + 8 * j + t);
+      mma_k16(dots[2 * i], fragment(planes, j, 0), fragment(planes, j, 1), words[0]);
+      mma_k16(dots[2 * i + 1], fragment(planes, j, 2), fragment(planes, j, 3), words[4]);
+    }
+  } else {
+    APR_UNROLL for (int i = 0; i < 2; ++i) {
+      const int j = 2 * q + i;
+      const Word2 words = cast<const Word2>(in.q)[32 * k + 4 * j + t];
+      mma_k32<T::is_signed>(dots[i], fragment(planes, j, 0), fragment(planes, j, 1), fragment(planes, j, 2),
+                            fragment(planes, j, 3), words.x, words.y);
+    }
+  }
+  const QuadScales<T> scales = load_scales<T>(tile, q);
+  APR_UNROLL for (int c = 0; c < 2; ++c) {
+    const QuadInput quad = quad_input<T>(in, k, q, c);
+    APR_UNROLL for (int r = 0; r < 2; ++r) {
+      const int dot[4] = {dots[0][2 * r + c], dots[1][2 * r + c], dots[2][2 * r + c], dots[3][2 * r + c]};
+      acc[2 * r + c] = add_term(scales, r, dot, quad, acc[2 * r + c]);
+    }
+  }
+}
+
+/// sums[row][column] of one row tile over this warp's tiles.
+template <int Id>
+APR_DEVICE void row_tile_product(const LinearParams& p, Global<const uint8_t> tiles, int first, int n_tiles, int column0, Shared<float> sums) {
+  using T = TileType<Id>;
+  const int g = lane() / 4, t = lane() % 4, n = p.n_columns - column0;
+  if constexpr (T::is_float) {
+    for (int c = 0; c < max_columns; ++c) {
+      const ActivationRow in = activation_row(p.ready, column0 + (c < n ? c : 0));
+      float acc[2] = {0, 0};
+      for (int k = first; k < n_tiles; k += p.warps_k) {
+        for (int group = 0; group < 8; ++group) {
+          Global<const float> x = in.x + (256 * k + 32 * group + 8 * t);
+          APR_UNROLL for (int r = 0; r < 2; ++r) {
+            float w[8];
+            load_floats<Id>(tiles + static_cast<int64_t>(k) * T::bytes, group, r, w);
+            APR_UNROLL for (int i = 0; i < 8; ++i) acc[r] = fused(w[i], x[i], acc[r]);
+          }
+        }
+      }
+      APR_UNROLL for (int r = 0; r < 2; ++r) {
+        acc[r] += shuffle_xor(acc[r], 1);
+        acc[r] += shuffle_xor(acc[r], 2);
+        if (t == 0) sums[(g + 8 * r) * max_columns + c] = acc[r];
+      }
+    }
+  } else {
+    EightColumns in;
+    in.q = cast<const uint32_t>(activation_row(p.ready, column0 + (g < n ? g : 0)).q);
+    APR_UNROLL for (int c = 0; c < 2; ++c) {
+      const ActivationRow row = activation_row(p.ready, column0 + (2 * t + c < n ? 2 * t + c : 0));
+      in.d[c] = row.d;
+      in.s[c] = row.s;
+    }
+    float acc[4][4] = {};  // [quad][2 row half + column]: linear1 keeps the quads apart, in its lanes
+    for (int k = first; k < n_tiles; k += p.warps_k) {
+      Global<const uint8_t> tile = tiles + static_cast<int64_t>(k) * T::bytes;
+      Planes<T> planes;
+      load_planes(tile, planes);
+      APR_UNROLL for (int q = 0; q < 4; ++q) add_quad(planes, tile, in, k, q, acc[q]);
+    }
+    APR_UNROLL for (int i = 0; i < 4; ++i) {
+      sums[(g + 8 * (i / 2)) * max_columns + 2 * t + i % 2] = (acc[0][i] + acc[1][i]) + (acc[2][i] + acc[3][i]);
+    }
+  }
+}
+
+APR_DEVICE void any_row_tile_product(const LinearParams& p, const RowTile& own, int first, int n_tiles, int column0, Shared<float> sums) {
+  switch (p.matrix[own.matrix].type) {
+#define APR_ROW_TILE(id)                                                                \
+  case id:                                                                              \
+    row_tile_product<id>(p, first_tile(p, own), first, n_tiles, column0, sums);         \
+    break;
+    APR_FOR_TILE_TYPES(APR_ROW_TILE)
+#undef APR_ROW_TILE
+    default:
+      break;
+  }
+}
+
+APR_KERNEL(linear8, LinearParams, 256, 2) {
+  allow_early();
+  prefetch_first_unit(p);
+  wait_early();
+  const int n_tiles = ceil_div(p.n_cols, 256), warps_r = linear_warps / p.warps_k, column0 = max_columns * block_y();
+  int set = 0;
+  for (int unit = block_x(); unit < n_units(p); unit += grid_x(), set ^= 1) {
+    Shared<float> sums = shared<float>(0) + set * linear_warps * 16 * max_columns;
+    const RowTile own = row_tile(p, unit, warp() / p.warps_k);
+    Shared<float> own_sums = sums + warp() * 16 * max_columns;
+    if (own.matrix >= 0) {
+      any_row_tile_product(p, own, warp() % p.warps_k, n_tiles, column0, own_sums);
+    } else {
+      for (int i = lane(); i < 16 * max_columns; i += 32) own_sums[i] = 0.0f;
+    }
+    sync();  // the other set is free: everyone has passed the barrier after its last use
+    if (is_gated(p)) {
+      if (column0 + warp() < p.n_columns) store_gated(p, sums, unit, warp(), max_columns, column0 + warp());
+    } else {
+      for (int i = thread(); i < 16 * warps_r * max_columns; i += n_threads()) {
+        const int slot = i / (16 * max_columns), row = i / max_columns % 16, column = i % max_columns;
+        const RowTile to = row_tile(p, unit, slot);
+        if (to.matrix < 0 || column0 + column >= p.n_columns) continue;
+        store_result(p, to, row, column0 + column, sum_warps(p, sums, slot, row, column, max_columns));
+      }
+    }
+  }
+}
+
+}  // namespace apr::kernels::cuda

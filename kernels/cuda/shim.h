@@ -1,0 +1,146 @@
+// The one header that knows whether a kernel is compiled by nvcc or for the host's emulator. Kernels use these names and
+// no CUDA built-in, so that both compile the same source.
+//
+//   Global<T>, Shared<T>   pointers: plain under nvcc, checked at every access under the emulator
+//   thread(), lane(), ...  one-dimensional blocks; grids have three dimensions
+//   fma is written out (fused) and never contracted (-fmad=false): the emulator gives the device's bits except in exp
+#pragma once
+#include <stdint.h>
+
+namespace apr::kernels::cuda {
+
+struct alignas(8) Word2 {
+  uint32_t x, y;
+};
+struct alignas(16) Word4 {
+  uint32_t x, y, z, w;
+};
+
+}  // namespace apr::kernels::cuda
+
+#if !defined(__CUDACC__)
+#include "kernels/cuda/emu/thread.h"
+#else
+#include <cuda_fp16.h>
+
+#define APR_DEVICE static __device__ __forceinline__
+// The kernel apr_NAME with its one parameter p; blocks of it that fit a multiprocessor bound its registers.
+#define APR_KERNEL(name, Params, threads, blocks) \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) apr_##name(const __grid_constant__ Params p)
+#define APR_METHOD __device__ __forceinline__
+#define APR_UNROLL _Pragma("unroll")
+
+namespace apr::kernels::cuda {
+
+template <class T>
+using Global = T*;
+template <class T>
+using Shared = T*;
+
+template <class T>
+APR_DEVICE T* global(uint64_t address) {
+  return reinterpret_cast<T*>(address);
+}
+extern __shared__ __align__(16) unsigned char apr_shared_memory[];
+template <class T>
+APR_DEVICE T* shared(int offset) {
+  return reinterpret_cast<T*>(apr_shared_memory + offset);
+}
+template <class U, class T>
+APR_DEVICE U* cast(T* p) {
+  return reinterpret_cast<U*>(p);
+}
+template <class T>
+APR_DEVICE bool given(T* p) {
+  return p != nullptr;
+}
+
+APR_DEVICE int thread() { return static_cast<int>(threadIdx.x); }
+APR_DEVICE int lane() { return static_cast<int>(threadIdx.x & 31); }
+APR_DEVICE int warp() { return static_cast<int>(threadIdx.x >> 5); }
+APR_DEVICE int n_threads() { return static_cast<int>(blockDim.x); }
+APR_DEVICE int block_x() { return static_cast<int>(blockIdx.x); }
+APR_DEVICE int block_y() { return static_cast<int>(blockIdx.y); }
+APR_DEVICE int block_z() { return static_cast<int>(blockIdx.z); }
+APR_DEVICE int grid_x() { return static_cast<int>(gridDim.x); }
+
+APR_DEVICE void sync() { __syncthreads(); }
+APR_DEVICE void sync_warp() { __syncwarp(); }
+APR_DEVICE void fence() { __threadfence(); }
+template <class T>
+APR_DEVICE T shuffle_xor(T value, int mask) {
+  return __shfl_xor_sync(0xFFFFFFFFu, value, mask);
+}
+template <class T>
+APR_DEVICE T shuffle(T value, int from) {
+  return __shfl_sync(0xFFFFFFFFu, value, from);
+}
+APR_DEVICE uint32_t ballot(bool value) { return __ballot_sync(0xFFFFFFFFu, value); }
+APR_DEVICE uint32_t atomic_add(uint32_t* p, uint32_t value) { return atomicAdd(p, value); }
+
+/// Waits until everything that earlier launches wrote is visible. Before it, only constant memory may be touched.
+APR_DEVICE void wait_early() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+/// Lets the next launch start its part before the wait.
+APR_DEVICE void allow_early() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+/// A line of constant memory into L2.
+template <class T>
+APR_DEVICE void prefetch(const T* p) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
+/// Constant memory that is read once.
+APR_DEVICE Word4 load_stream(const Word4* p) {
+  Word4 w;
+  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(w.x), "=r"(w.y), "=r"(w.z), "=r"(w.w) : "l"(p));
+  return w;
+}
+APR_DEVICE Word2 load_stream(const Word2* p) {
+  Word2 w;
+  asm("ld.global.nc.L1::no_allocate.v2.u32 {%0,%1}, [%2];" : "=r"(w.x), "=r"(w.y) : "l"(p));
+  return w;
+}
+
+APR_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+APR_DEVICE float half_to_float(uint32_t bits) { return __half2float(__ushort_as_half(static_cast<unsigned short>(bits))); }
+APR_DEVICE uint32_t float_to_half(float x) { return __half_as_ushort(__float2half_rn(x)); }
+APR_DEVICE float as_float(uint32_t bits) { return __uint_as_float(bits); }
+APR_DEVICE uint32_t as_bits(float x) { return __float_as_uint(x); }
+APR_DEVICE double as_double(uint64_t bits) { return __longlong_as_double(static_cast<long long>(bits)); }
+APR_DEVICE uint64_t as_bits(double x) { return static_cast<uint64_t>(__double_as_longlong(x)); }
+APR_DEVICE int round_even(float x) { return __float2int_rn(x); }
+APR_DEVICE int popcount(uint32_t x) { return __popc(x); }
+APR_DEVICE float exponential(float x) { return expf(x); }
+APR_DEVICE double exponential(double x) { return exp(x); }
+APR_DEVICE double logarithm(double x) { return log(x); }
+APR_DEVICE float square_root(float x) { return __fsqrt_rn(x); }
+APR_DEVICE float highest(float a, float b) { return fmaxf(a, b); }
+
+/// c += a x b for 16 x 8 x 32: four rows' words of a, two of b (PTX ISA, fragments of mma.m16n8k32).
+template <bool Signed>
+APR_DEVICE void mma_k32(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1) {
+  if constexpr (Signed) {
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  } else {
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  }
+}
+/// c += a x b for 16 x 8 x 16, both signed.
+APR_DEVICE void mma_k16(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a0), "r"(a1), "r"(b0));
+}
+
+}  // namespace apr::kernels::cuda
+#endif
