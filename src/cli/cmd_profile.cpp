@@ -8,6 +8,7 @@
 #include "apr/model/architecture.h"
 #include "apr/profile/profile.h"
 #include "src/cli/commands.h"
+#include "src/cli/device_option.h"
 #include "src/cli/json_document.h"
 #include "src/cli/options.h"
 #include "src/cli/table.h"
@@ -20,6 +21,7 @@ struct ProfileCommand {
   bool perf_grade = false, exact = false;
   profile::ProfileOptions options;
   std::uint64_t n_ctx = 0;
+  engine::DeviceRequest device = engine::DeviceRequest::Cpu;
 };
 
 Json phase_json(const profile::Phase& phase) {
@@ -57,9 +59,12 @@ Json phase_json(const profile::Phase& phase) {
   return j;
 }
 
-Json report_json(const Context& context, const profile::ProfileReport& r, bool perf_grade) {
+Json report_json(const Context& context, const profile::ProfileReport& r, const engine::ChosenExecutor& chosen,
+                 bool perf_grade) {
   Json document = make_document(context, "apr.profile/1");
   document["executor"] = r.executor;
+  document["device"] = chosen.device;
+  document["device_reason"] = chosen.reason;
   document["machine"] = r.machine;
   document["threads"] = r.roofs.n_threads;
   document["model"] = {{"weight_bytes", r.model_bytes}, {"parameters", r.n_parameters}};
@@ -144,11 +149,10 @@ int run_profile(const ProfileCommand& command, Context& context) {
   options.n_threads = context.globals.threads;
   options.n_ctx = static_cast<std::uint32_t>(command.n_ctx);
   options.n_batch = static_cast<std::uint32_t>(command.options.n_prompt);
-  const auto executor = command.exact ? engine::make_exact_executor(model.plan, options)
-                                      : engine::make_fast_executor(model.plan, options);
-  const profile::ProfileReport report = profile::profile_model(*executor, command.options);
+  const engine::ChosenExecutor chosen = choose_executor(model.plan, options, command.device, command.exact, context);
+  const profile::ProfileReport report = profile::profile_model(*chosen.executor, command.options);
   model.file->check_intact();
-  context.out.write(context.globals.json ? to_text(report_json(context, report, command.perf_grade))
+  context.out.write(context.globals.json ? to_text(report_json(context, report, chosen, command.perf_grade))
                                          : report_text(context, report, command.perf_grade));
   return 0;
 }
@@ -159,7 +163,8 @@ Run setup_profile(CLI::App& command) {
   auto o = std::make_shared<ProfileCommand>();
   command.add_option("MODEL", o->path, "GGUF, APR or SafeTensors model")->required();
   command.add_flag("--perf-grade", o->perf_grade, "Grade decode by the time that the measured roofs allow");
-  command.add_flag("--exact", o->exact, "Profile the exact executor instead of the fast one");
+  auto* device = add_device(command, o->device);
+  command.add_flag("--exact", o->exact, "Profile the exact executor instead of the fast one")->excludes(device);
   add_number(
       command, "--prompt", [o](std::uint64_t n) { o->options.n_prompt = static_cast<std::int64_t>(n); }, 1, 4096,
       "Tokens of a prefill pass (128)");

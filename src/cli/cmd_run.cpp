@@ -11,10 +11,12 @@
 
 #include "apr/core/file.h"
 #include "apr/core/text.h"
+#include "apr/engine/device.h"
 #include "apr/engine/session.h"
 #include "apr/model/architecture.h"
 #include "apr/model/chat_prompt.h"
 #include "src/cli/commands.h"
+#include "src/cli/device_option.h"
 #include "src/cli/json_document.h"
 #include "src/cli/options.h"
 
@@ -29,11 +31,12 @@ struct RunCommand {
   engine::SamplerOptions sampler;
   std::optional<std::uint64_t> seed, n_predict;
   std::uint64_t n_ctx = 0;
+  engine::DeviceRequest device = engine::DeviceRequest::Cpu;
 };
 
 /// What a run was made of, beside what it generated.
 struct RunFacts {
-  std::string executor, chat_template;  // the template is empty for a raw prompt
+  std::string executor, device, device_reason, chat_template;  // the template is empty for a raw prompt
   std::vector<std::int32_t> prompt_tokens;
   engine::MemoryPlan memory;
   std::uint32_t n_ctx = 0;
@@ -116,6 +119,8 @@ void put_rate(Json& object, std::string_view key, std::optional<double> rate) {
 Json run_json(const Context& context, const RunFacts& facts, const engine::Generated& out, const std::string& text) {
   Json document = make_document(context, "apr.run/1");
   document["executor"] = facts.executor;
+  document["device"] = facts.device;
+  document["device_reason"] = facts.device_reason;
   document["chat_template"] = facts.chat_template.empty() ? Json(nullptr) : Json(facts.chat_template);
   document["seed"] = facts.seed;
   document["context"] = facts.n_ctx;
@@ -167,9 +172,11 @@ int run_model(const RunCommand& command, Context& context) {
   engine::ExecutorOptions options;
   options.n_threads = context.globals.threads;
   options.n_ctx = static_cast<std::uint32_t>(command.n_ctx);
-  const auto executor = command.exact ? engine::make_exact_executor(model.plan, options)
-                                      : engine::make_fast_executor(model.plan, options);
+  const engine::ChosenExecutor chosen = choose_executor(model.plan, options, command.device, command.exact, context);
+  engine::Executor* const executor = chosen.executor.get();
   facts.executor = executor->name();
+  facts.device = chosen.device;
+  facts.device_reason = chosen.reason;
   facts.memory = executor->memory();
   facts.n_ctx = executor->options().n_ctx;
   engine::SamplerOptions sampler = command.sampler;
@@ -257,7 +264,8 @@ Run setup_run(CLI::App& command) {
   add_number(
       command, "--ctx", [o](std::uint64_t n) { o->n_ctx = n; }, 1, 1U << 30,
       "Positions of the KV cache (the trained context, at most 4096)");
-  command.add_flag("--exact", o->exact, "Run the exact executor: f32 values, sums in double, slow");
+  auto* device = add_device(command, o->device);
+  command.add_flag("--exact", o->exact, "Run the exact executor: f32 values, sums in double, slow")->excludes(device);
   add_sampling(command, o);
   command.footer(
       "  apr run model.gguf \"Why is the sky blue?\"\n"

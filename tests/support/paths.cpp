@@ -12,4 +12,9 @@ const std::string& apr_binary() {
   return path;
 }
 
+const std::string& fake_cuda_library() {
+  static const std::string path = APR_FAKE_CUDA;
+  return path;
+}
+
 }  // namespace apr::test

@@ -9,5 +9,7 @@ namespace apr::test {
 [[nodiscard]] const std::string& source_dir();
 /// The apr program that was built with these tests.
 [[nodiscard]] const std::string& apr_binary();
+/// A libcuda.so.1 that is none (support/fake_cuda).
+[[nodiscard]] const std::string& fake_cuda_library();
 
 }  // namespace apr::test

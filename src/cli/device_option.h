@@ -1,0 +1,17 @@
+// --device: which processor runs a model. Shared by the commands that run one.
+#pragma once
+#include <CLI/CLI.hpp>
+
+#include "apr/engine/device.h"
+#include "src/cli/context.h"
+
+namespace apr::cli {
+
+CLI::Option* add_device(CLI::App& command, engine::DeviceRequest& request);
+
+/// The executor asked for. What `auto` chose, and why, goes to stderr unless -q or --json (whose document holds it).
+[[nodiscard]] engine::ChosenExecutor choose_executor(const model::Plan& plan, const engine::ExecutorOptions& options,
+                                                     engine::DeviceRequest request, bool exact,
+                                                     const Context& context);
+
+}  // namespace apr::cli
