@@ -98,6 +98,12 @@ void Sampler::accept(std::int32_t token) {
   ++counts_[token];
 }
 
+Sampler::State Sampler::state() const {
+  State out{state_, {}};
+  for (std::size_t i = 0; i < recent_.size(); ++i) out.recent.push_back(recent_[(next_slot_ + i) % recent_.size()]);
+  return out;
+}
+
 std::vector<double> Sampler::penalised(std::span<const float> logits) const {
   std::vector<double> out(logits.begin(), logits.end());
   bool any_finite = false;

@@ -72,6 +72,11 @@ Generated Session::generate(std::span<const std::int32_t> prompt, const Generate
   }
   out.timings.n_prompt = static_cast<std::uint32_t>(prompt.size());
   out.timings.prompt_s = seconds_since(start);
+  if (DeviceDecoder* decoder = executor_.decoder();
+      decoder != nullptr && decoder->can_sample(sampler_.options(), options.end_tokens.size())) {
+    generate_on_device(*decoder, start, options, on_token, out);
+    return out;
+  }
   for (auto decode_start = start;;) {
     if (options.n_predict && out.tokens.size() >= *options.n_predict) return out;
     if (interrupted.load()) {
@@ -105,6 +110,52 @@ Generated Session::generate(std::span<const std::int32_t> prompt, const Generate
     ++out.timings.n_decoded;
     out.timings.decode_s = seconds_since(decode_start);
   }
+}
+
+/// The same steps with the tokens read behind: what the device computed after the one that ends it is discarded.
+void Session::generate_on_device(DeviceDecoder& decoder, Clock::time_point start, const GenerateOptions& options,
+                                 const std::function<bool(std::int32_t)>& on_token, Generated& out) {
+  const std::uint32_t n_ctx = executor_.options().n_ctx;
+  const auto full = [&] { return options.n_predict && out.tokens.size() >= *options.n_predict; };
+  if (full()) return;
+  decoder.begin({sampler_.options(), sampler_.state(), options.end_tokens, options.n_predict, n_past_});
+  auto decode_start = start;
+  for (bool going = true; going;) {
+    const std::span<const std::int32_t> burst = decoder.next();
+    APR_CHECK(!burst.empty());  // one of the reasons below came first
+    if (out.tokens.empty()) {
+      out.timings.first_token_s = seconds_since(start);
+      decode_start = Clock::now();
+    } else {
+      out.timings.decode_s = seconds_since(decode_start);
+    }
+    for (const std::int32_t token : burst) {
+      going = false;
+      if (interrupted.load()) {
+        out.reason = FinishReason::Interrupted;
+        break;
+      }
+      if (std::ranges::find(options.end_tokens, token) != options.end_tokens.end()) {
+        out.reason = FinishReason::EndOfGeneration;
+        break;
+      }
+      sampler_.accept(token);
+      out.tokens.push_back(token);
+      if (on_token && !on_token(token)) {
+        out.reason = FinishReason::Stopped;
+        break;
+      }
+      if (n_past_ >= n_ctx) {
+        out.reason = FinishReason::ContextFull;
+        break;
+      }
+      if (full()) break;
+      ++n_past_;
+      ++out.timings.n_decoded;
+      going = true;
+    }
+  }
+  sampler_.set_rng(decoder.end(n_past_));
 }
 
 }  // namespace apr::engine

@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "apr/engine/sampler.h"
 #include "apr/model/plan.h"
 
 namespace apr::engine {
@@ -57,6 +59,31 @@ inline constexpr std::uint32_t kDefaultContext = 4096;
 /// The options with every 0 replaced. Throws Usage for a context above the trained one of the model, or of no token.
 [[nodiscard]] ExecutorOptions resolved(const model::Plan& plan, ExecutorOptions options);
 
+/// What a decode loop on a device starts from: the logits that the last forward() left there.
+struct DecodeRequest {
+  SamplerOptions options;
+  Sampler::State state;
+  std::span<const std::int32_t> end_tokens;
+  std::optional<std::uint32_t> n_predict;  // most tokens; nothing: until an end token or the context is full
+  std::uint32_t position = 0;              // of the first token that will be run
+};
+
+/// Sampling and decoding without the host: tokens are read behind, several at a time.
+class DeviceDecoder {
+ public:
+  virtual ~DeviceDecoder() = default;
+  /// Whether the device samples with these options as the host's Sampler does, token for token.
+  [[nodiscard]] virtual bool can_sample(const SamplerOptions& options, std::size_t n_end_tokens) const = 0;
+  /// The last forward() must have asked for the logits of its last token.
+  virtual void begin(const DecodeRequest& request) = 0;
+  /// Waits for tokens: those that became known since the last call, an end token included. Empty: the loop has ended.
+  /// Throws Inference when a logit cannot be sampled from.
+  [[nodiscard]] virtual std::span<const std::int32_t> next() = 0;
+  /// Ends the loop. Of what it computed, the positions below `n_past` stay; what is in flight beyond is discarded.
+  /// Returns the state of the random numbers.
+  virtual std::uint64_t end(std::uint32_t n_past) = 0;
+};
+
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -73,6 +100,8 @@ class Executor {
   [[nodiscard]] virtual const model::Plan& plan() const noexcept = 0;
   /// What runs slower than it could, and why: one line for each weight without a fast path.
   [[nodiscard]] virtual std::vector<std::string> notes() const { return {}; }
+  /// Null where sampling happens on the host.
+  [[nodiscard]] virtual DeviceDecoder* decoder() noexcept { return nullptr; }
   /// Null takes it away. Not owned.
   virtual void set_observer(OpObserver* observer) noexcept = 0;
 };

@@ -34,6 +34,16 @@ class Sampler {
   /// Throws Inference when a logit is NaN or +infinity, or none is finite; -infinity bans a token.
   [[nodiscard]] std::int32_t sample(std::span<const float> logits);
 
+  /// Everything that the next draw depends on, besides the options: for a sampler that runs elsewhere.
+  struct State {
+    std::uint64_t rng = 0;
+    std::vector<std::int32_t> recent;  // the tokens that penalties see, oldest first
+  };
+  [[nodiscard]] State state() const;
+  /// Goes on as if the draws had been made here: the tokens are accepted one by one.
+  void set_rng(std::uint64_t rng) noexcept { state_ = rng; }
+  [[nodiscard]] const SamplerOptions& options() const noexcept { return options_; }
+
   struct Candidate {
     std::int32_t token;
     double logit;

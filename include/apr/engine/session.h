@@ -68,6 +68,8 @@ class Session {
  private:
   /// Runs the prompt; false when interrupted.
   bool prefill(std::span<const std::int32_t> prompt);
+  void generate_on_device(DeviceDecoder& decoder, Clock::time_point start, const GenerateOptions& options,
+                          const std::function<bool(std::int32_t)>& on_token, Generated& out);
   Executor& executor_;
   Sampler sampler_;
   std::vector<float> logits_;  // of the last token

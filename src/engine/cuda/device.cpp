@@ -94,10 +94,9 @@ OwnedModule load_module(Driver& driver, const void* image) {
   APR_CUDA(driver, module_load(&module, image));
   return {driver, module};
 }
-OwnedContext retain_context(Driver& driver, int ordinal) {
+OwnedContext retain_context(Driver& driver, int ordinal, Context& context) {
   Device device = 0;
   APR_CUDA(driver, device_get(&device, ordinal));
-  Context context = nullptr;
   APR_CUDA(driver, context_retain(&context, device));
   OwnedContext owned(driver, device);
   APR_CUDA(driver, context_set(context));

@@ -64,8 +64,8 @@ using OwnedContext = Owned<Device, &Driver::context_release>;
 [[nodiscard]] OwnedStream create_stream(Driver& driver);
 [[nodiscard]] OwnedEvent create_event(Driver& driver, bool timed = false);
 [[nodiscard]] OwnedModule load_module(Driver& driver, const void* image);
-/// The primary context of the device, made current on this thread.
-[[nodiscard]] OwnedContext retain_context(Driver& driver, int ordinal);
+/// The primary context of the device, made current on this thread; `context` gets it, for other threads.
+[[nodiscard]] OwnedContext retain_context(Driver& driver, int ordinal, Context& context);
 
 /// What is put into `stream` between begin and the end of `record` becomes one graph, ready to be launched.
 template <class Record>

@@ -1,4 +1,7 @@
+#include <utility>
+
 #include "apr/core/error.h"
+#include "apr/kernels/cuda_kernels.h"
 #include "cuda_executor.h"
 
 namespace apr::engine::cuda {
@@ -10,16 +13,14 @@ std::unique_ptr<Executor> make_native_executor(const model::Plan& plan, const Ex
         .in("--device")
         .help("--device cpu runs on the CPU; `apr --version` says whether CUDA is built in");
   };
-  if (!APR_HAVE_CUDA) throw missing("this apr was built without it (no nvcc, or APR_CUDA=OFF)");
+  if (kernels::cuda::modules().empty()) throw missing("this apr was built without it (no nvcc, or APR_CUDA=OFF)");
   std::string reason;
   std::shared_ptr<Driver> driver = load_driver(reason);
   if (driver == nullptr) throw missing(reason);
   const std::optional<DeviceInfo> device = find_device(*driver, 0, reason);
   if (!device) throw missing(reason);
   why = describe(*device);
-  (void)plan;
-  (void)options;
-  throw missing("its kernels are not part of this build");
+  return make_cuda_executor(plan, options, std::move(driver));
 }
 
 }  // namespace apr::engine::cuda

@@ -169,7 +169,8 @@ std::uint32_t small_run(Driver& driver) {
   std::string reason;
   const auto device = find_device(driver, 0, reason);
   if (!device) throw Error(ErrorCode::Unsupported, reason);
-  const OwnedContext context = retain_context(driver, 0);
+  Context handle = nullptr;
+  const OwnedContext context = retain_context(driver, 0, handle);
   const OwnedModule module = load_module(driver, nullptr);
   Function add = nullptr;
   APR_CUDA(driver, module_function(&add, module.get(), "add"));

@@ -1,0 +1,182 @@
+// forward() on a device: columns in, launches, logits out.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "apr/core/error.h"
+#include "cuda_executor.h"
+#include "decode_loop.h"
+#include "device_model.h"
+
+namespace apr::engine::cuda {
+namespace {
+
+namespace kc = kernels::cuda;
+using B = DeviceBuffers;
+
+class CudaExecutor final : public Executor {
+ public:
+  CudaExecutor(const model::Plan& plan, const ExecutorOptions& options, std::shared_ptr<Driver> driver,
+               const CudaOptions& cuda)
+      : model_(plan, options, std::move(driver), cuda),
+        memory_(model_.pool().memory()),
+        name_(fmt::format("cuda, {}", model_.info().name)),
+        columns_(allocate_pinned(model_.driver(), model_.options().n_batch * sizeof(kc::Column))),
+        logits_(allocate_pinned(model_.driver(), logits_bytes(kLogitRows))),
+        decode_(model_, n_past_) {}
+  ~CudaExecutor() override {
+    // Copies in flight end in the pinned memory of this object.
+    static_cast<void>(model_.driver().stream_synchronize(model_.stream()));
+  }
+  CudaExecutor(const CudaExecutor&) = delete;
+  CudaExecutor& operator=(const CudaExecutor&) = delete;
+
+  void forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
+               std::span<float> logits) override;
+  [[nodiscard]] std::string_view name() const noexcept override { return name_; }
+  [[nodiscard]] const MemoryPlan& memory() const noexcept override { return memory_; }
+  [[nodiscard]] const ExecutorOptions& options() const noexcept override { return model_.options(); }
+  [[nodiscard]] const model::Plan& plan() const noexcept override { return model_.plan(); }
+  [[nodiscard]] std::vector<std::string> notes() const override { return model_.notes(); }
+  [[nodiscard]] DeviceDecoder* decoder() noexcept override { return &decode_; }
+  void set_observer(OpObserver* observer) noexcept override { observer_ = observer; }
+
+ private:
+  [[nodiscard]] std::size_t logits_bytes(std::int32_t n_rows) const {
+    return static_cast<std::size_t>(n_rows) * model_.plan().hparams.n_vocab * sizeof(float);
+  }
+  void send_columns(std::span<const std::int32_t> tokens, std::uint32_t position);
+  /// Runs the launches, from a graph where this shape comes again and again.
+  void run(PassShape pass, const std::vector<PlannedLaunch>& launches);
+  void run_observed(const std::vector<PlannedLaunch>& launches, Clock::time_point start);
+  void read_logits(std::int32_t n_rows, std::span<float> to);
+  /// Throws for the first launch of the pass that made a value that is not finite.
+  [[noreturn]] void report_not_finite(PassShape pass, std::uint32_t position);
+
+  std::uint32_t n_past_ = 0;
+  DeviceModel model_;
+  MemoryPlan memory_;
+  std::string name_;
+  OwnedPinned columns_, logits_;
+  DecodeLoop decode_;
+  std::map<PassShape, OwnedGraphExec> graphs_;
+  std::vector<OwnedEvent> events_;  // of observed passes
+  OpObserver* observer_ = nullptr;
+};
+
+void CudaExecutor::send_columns(std::span<const std::int32_t> tokens, std::uint32_t position) {
+  auto* columns = static_cast<kc::Column*>(columns_.get());
+  for (std::size_t i = 0; i < tokens.size(); ++i)
+    columns[i] = {tokens[i], static_cast<std::int32_t>(position + i), 0, 0};
+  model_.copy_in(B::Columns, columns, tokens.size() * sizeof(kc::Column));
+}
+
+void CudaExecutor::run(PassShape pass, const std::vector<PlannedLaunch>& launches) {
+  const bool recurs = pass.n_columns == 1 || pass.n_columns == static_cast<std::int32_t>(options().n_batch);
+  if (!model_.cuda().graphs || !recurs) return model_.launch(launches);
+  auto at = graphs_.find(pass);
+  if (at == graphs_.end()) at = graphs_.emplace(pass, model_.capture(launches)).first;
+  APR_CUDA(model_.driver(), graph_launch(at->second.get(), model_.stream()));
+}
+
+/// An event behind every launch. A launch that only prepares the next is part of the next one's span.
+void CudaExecutor::run_observed(const std::vector<PlannedLaunch>& launches, Clock::time_point start) {
+  while (events_.size() < launches.size() + 1) events_.push_back(create_event(model_.driver(), true));
+  APR_CUDA(model_.driver(), event_record(events_[0].get(), model_.stream()));
+  for (std::size_t i = 0; i < launches.size(); ++i) {
+    model_.kernels().launch(launches[i].launch, model_.stream());
+    APR_CUDA(model_.driver(), event_record(events_[i + 1].get(), model_.stream()));
+  }
+  model_.synchronize();
+  const auto stamp = [&](std::size_t event) {
+    float milliseconds = 0;
+    APR_CUDA(model_.driver(), event_elapsed(&milliseconds, events_[0].get(), events_[event].get()));
+    return start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<float, std::milli>(milliseconds));
+  };
+  auto begin = stamp(0);
+  for (std::size_t i = 0; i < launches.size(); ++i) {
+    if (launches[i].n_ops == 0) continue;
+    const auto end = stamp(i + 1);
+    observer_->ops_done(launches[i].first_op, launches[i].n_ops, begin, end);
+    begin = end;
+  }
+}
+
+void CudaExecutor::read_logits(std::int32_t n_rows, std::span<float> to) {
+  model_.copy_out(logits_.get(), B::Logits, logits_bytes(n_rows));
+  model_.synchronize();
+  std::memcpy(to.data(), logits_.get(), to.size_bytes());
+}
+
+void CudaExecutor::forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
+                           std::span<float> logits) {
+  check_forward(plan(), options(), tokens, position, n_past_, request, logits.size());
+  n_past_ = position;  // a failure below leaves the cache valid up to here
+  const auto n_tokens = static_cast<std::int32_t>(tokens.size());
+  const PassShape pass{n_tokens, request == LogitsRequest::All ? n_tokens : request == LogitsRequest::Last ? 1 : 0};
+  const auto start = Clock::now();
+  if (observer_ != nullptr) observer_->pass_begin({n_tokens, position, pass.n_logits, sizeof(std::uint16_t)});
+  model_.enter();
+  send_columns(tokens, position);
+  std::vector<PlannedLaunch> launches = model_.list().body(pass);
+  const std::int32_t most = model_.buffers().n_logit_rows();
+  for (std::int32_t first = 0; first == 0 || first < pass.n_logits; first += most) {
+    const std::int32_t n_rows = std::min(most, pass.n_logits - first);
+    std::vector<PlannedLaunch> head;
+    if (n_rows > 0) head = model_.list().head(pass, first, n_rows);
+    if (first == 0) {
+      launches.insert(launches.end(), head.begin(), head.end());
+      if (observer_ != nullptr) {
+        run_observed(launches, start);
+      } else {
+        run(pass, launches);
+      }
+    } else {
+      model_.launch(head);  // its time is part of what no op accounts for
+    }
+    if (n_rows > 0)
+      read_logits(n_rows, logits.subspan(static_cast<std::size_t>(first) * plan().hparams.n_vocab,
+                                         static_cast<std::size_t>(n_rows) * plan().hparams.n_vocab));
+  }
+  model_.synchronize();
+  if (observer_ != nullptr) observer_->pass_end(start, Clock::now());
+  if (!std::ranges::all_of(logits, [](float v) { return std::isfinite(v); })) report_not_finite(pass, position);
+  n_past_ = position + static_cast<std::uint32_t>(tokens.size());
+}
+
+void CudaExecutor::report_not_finite(PassShape pass, std::uint32_t position) {
+  std::vector<PlannedLaunch> launches = model_.list().body(pass);
+  const auto head = model_.list().head(pass, 0, std::min(pass.n_logits, model_.buffers().n_logit_rows()));
+  launches.insert(launches.end(), head.begin(), head.end());
+  std::string where = "logits";
+  for (const PlannedLaunch& l : launches) {
+    model_.kernels().launch(l.launch, model_.stream());
+    std::vector<float> values(l.out_elements);
+    if (values.empty()) continue;
+    APR_CUDA(model_.driver(), copy_to_host(values.data(), l.out, values.size() * sizeof(float), model_.stream()));
+    model_.synchronize();
+    if (std::ranges::all_of(values, [](float v) { return std::isfinite(v); })) continue;
+    // One launch runs several ops: they are named from the first to the last.
+    const auto& ops = plan().ops;
+    where = plan().op_name(ops[l.first_op]);
+    for (std::size_t i = l.first_op + 1; i < l.first_op + l.n_ops; ++i) where += fmt::format("+{}", model::name(ops[i].brick));
+    break;
+  }
+  throw Error(ErrorCode::Inference, "a computed value is not finite")
+      .in(where)
+      .want("finite numbers")
+      .got(fmt::format("NaN or infinity at positions {} to {}", position, position + static_cast<std::uint32_t>(pass.n_columns) - 1))
+      .help("the weights of this layer may be damaged: `apr qa` and `apr diag` look at their values");
+}
+
+}  // namespace
+
+std::unique_ptr<Executor> make_cuda_executor(const model::Plan& plan, const ExecutorOptions& options,
+                                             std::shared_ptr<Driver> driver, const CudaOptions& cuda) {
+  return std::make_unique<CudaExecutor>(plan, options, std::move(driver), cuda);
+}
+
+}  // namespace apr::engine::cuda
