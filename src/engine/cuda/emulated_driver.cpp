@@ -244,6 +244,14 @@ Result EmulatedDriver::copy_to_host(void* to, DevicePtr from, std::size_t n_byte
     return kSuccess;
   });
 }
+Result EmulatedDriver::copy_on_device(DevicePtr to, DevicePtr from, std::size_t n_bytes, Stream stream) {
+  if (!is_device_memory(to, n_bytes) || !is_device_memory(from, n_bytes)) return kInvalidValue;
+  return enqueue(stream, [this, to, from, n_bytes] {
+    if (!is_device_memory(to, n_bytes) || !is_device_memory(from, n_bytes)) return kIllegalAddress;
+    std::memmove(host_pointer(to), host_pointer(from), n_bytes);
+    return kSuccess;
+  });
+}
 Result EmulatedDriver::fill(DevicePtr to, unsigned char value, std::size_t n_bytes, Stream stream) {
   if (!is_device_memory(to, n_bytes)) return kInvalidValue;
   ++counts_.host_writes;
