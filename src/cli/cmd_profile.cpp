@@ -1,6 +1,7 @@
 // apr profile: how fast a model runs here, how fast it could be, and where the time goes.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <memory>
 
 #include "apr/core/text.h"
@@ -123,8 +124,9 @@ std::string report_text(const Context& context, const profile::ProfileReport& r,
   const Style& style = context.style;
   std::string out = fmt::format("{}  {}, {} thread{}, {}\n", style(Role::Title, escaped(context.file->path)),
                                 r.executor, r.roofs.n_threads, r.roofs.n_threads == 1 ? "" : "s", escaped(r.machine));
-  out += fmt::format("roofs measured here: reads {:.1f} GB/s ({} buffer), int8 multiply-adds {:.0f} Gop/s\n",
-                     r.roofs.read_gb_s, human_bytes(r.roofs.read_bytes), r.roofs.int8_gop_s);
+  out += fmt::format("roofs measured here: {:.1f} GB/s ({} buffer), int8 multiply-adds {}\n", r.roofs.read_gb_s,
+                     human_bytes(r.roofs.read_bytes),
+                     std::isnan(r.roofs.int8_gop_s) ? "not measured" : fmt::format("{:.0f} Gop/s", r.roofs.int8_gop_s));
   append_phase(out, style, r.prefill);
   append_phase(out, style, r.decode);
   out += style(

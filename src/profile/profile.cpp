@@ -164,7 +164,12 @@ ProfileReport profile_model(engine::Executor& executor, const ProfileOptions& op
   report.notes = executor.notes();
   for (const model::Weight& weight : plan.weights) report.n_parameters += static_cast<std::uint64_t>(weight.n_rows * weight.n_cols);
   report.model_bytes = plan.weight_bytes();
-  report.roofs = measure_roofs(executor.options().n_threads);
+  if (const auto device = executor.measure_device_roofs()) {
+    report.machine = executor.name();
+    report.roofs = {device->read_gb_s, device->read_bytes, NAN, 1};  // its int8 peak is not measured: bounds are of memory alone
+  } else {
+    report.roofs = measure_roofs(executor.options().n_threads);
+  }
 
   // One pass is one forward(): a prompt longer than a batch is timed by its first batch.
   const std::int64_t n_prompt = std::min<std::int64_t>(options.n_prompt, executor.options().n_batch);

@@ -59,6 +59,12 @@ inline constexpr std::uint32_t kDefaultContext = 4096;
 /// The options with every 0 replaced. Throws Usage for a context above the trained one of the model, or of no token.
 [[nodiscard]] ExecutorOptions resolved(const model::Plan& plan, ExecutorOptions options);
 
+/// What the device of an executor can do at most, measured on it now.
+struct DeviceRoofs {
+  double read_gb_s = 0;  // of a copy on the device, reads and writes counted
+  std::uint64_t read_bytes = 0;
+};
+
 /// What a decode loop on a device starts from: the logits that the last forward() left there.
 struct DecodeRequest {
   SamplerOptions options;
@@ -100,6 +106,8 @@ class Executor {
   [[nodiscard]] virtual const model::Plan& plan() const noexcept = 0;
   /// What runs slower than it could, and why: one line for each weight without a fast path.
   [[nodiscard]] virtual std::vector<std::string> notes() const { return {}; }
+  /// Nothing where the executor runs on the CPU.
+  [[nodiscard]] virtual std::optional<DeviceRoofs> measure_device_roofs() { return std::nullopt; }
   /// Null where sampling happens on the host.
   [[nodiscard]] virtual DeviceDecoder* decoder() noexcept { return nullptr; }
   /// Null takes it away. Not owned.

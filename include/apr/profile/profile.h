@@ -14,7 +14,7 @@ namespace apr::profile {
 struct Roofs {
   double read_gb_s = 0;          // best of several plain reads of a buffer larger than the caches
   std::uint64_t read_bytes = 0;  // size of that buffer
-  double int8_gop_s = 0;         // multiply-adds of int8 on registers, 2 operations each
+  double int8_gop_s = 0;         // multiply-adds of int8 on registers, 2 operations each; NaN: not measured (a GPU)
   unsigned n_threads = 0;
 };
 [[nodiscard]] Roofs measure_roofs(unsigned n_threads);

@@ -41,6 +41,7 @@ class CudaExecutor final : public Executor {
   [[nodiscard]] const ExecutorOptions& options() const noexcept override { return model_.options(); }
   [[nodiscard]] const model::Plan& plan() const noexcept override { return model_.plan(); }
   [[nodiscard]] std::vector<std::string> notes() const override { return model_.notes(); }
+  [[nodiscard]] std::optional<DeviceRoofs> measure_device_roofs() override;
   [[nodiscard]] DeviceDecoder* decoder() noexcept override { return &decode_; }
   void set_observer(OpObserver* observer) noexcept override { observer_ = observer; }
 
@@ -145,6 +146,29 @@ void CudaExecutor::forward(std::span<const std::int32_t> tokens, std::uint32_t p
   if (observer_ != nullptr) observer_->pass_end(start, Clock::now());
   if (!std::ranges::all_of(logits, [](float v) { return std::isfinite(v); })) report_not_finite(pass, position);
   n_past_ = position + static_cast<std::uint32_t>(tokens.size());
+}
+
+/// The best of several copies of a buffer far larger than the caches. The one allocation besides the pool; it is given back.
+std::optional<DeviceRoofs> CudaExecutor::measure_device_roofs() {
+  constexpr int kCopies = 9;
+  model_.enter();
+  std::size_t free_bytes = 0, total_bytes = 0;
+  APR_CUDA(model_.driver(), memory_info(&free_bytes, &total_bytes));
+  const std::uint64_t n_bytes = std::min<std::uint64_t>(512ULL << 20, free_bytes / 8);
+  if (n_bytes == 0) return std::nullopt;
+  const OwnedMemory from = allocate_memory(model_.driver(), n_bytes), to = allocate_memory(model_.driver(), n_bytes);
+  const OwnedEvent start = create_event(model_.driver(), true), end = create_event(model_.driver(), true);
+  float best_ms = INFINITY;
+  for (int i = 0; i < kCopies; ++i) {
+    APR_CUDA(model_.driver(), event_record(start.get(), model_.stream()));
+    APR_CUDA(model_.driver(), copy_on_device(to.get(), from.get(), n_bytes, model_.stream()));
+    APR_CUDA(model_.driver(), event_record(end.get(), model_.stream()));
+    model_.synchronize();
+    float ms = 0;
+    APR_CUDA(model_.driver(), event_elapsed(&ms, start.get(), end.get()));
+    best_ms = std::min(best_ms, ms);
+  }
+  return DeviceRoofs{2 * static_cast<double>(n_bytes) / static_cast<double>(best_ms) / 1e6, n_bytes};
 }
 
 void CudaExecutor::report_not_finite(PassShape pass, std::uint32_t position) {
