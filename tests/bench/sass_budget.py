@@ -28,7 +28,7 @@ TYPES = {"Q4_K": (12, 1.3), "Q5_K": (13, 1.6), "Q6_K": (14, 1.8), "Q8_0": (8, 0.
 # published read-only kernels get on an H200 (4.26 of 4.8 TB/s). Loads are answered after `latency` under load.
 DEVICES = {"H100": (132, 1.755e9, 0.89 * 3.35e12), "H200": (132, 1.755e9, 0.89 * 4.8e12)}
 LATENCY_S = 800e-9
-REGISTERS_PER_SM, WARPS_PER_SM, SHARED_PER_SM = 65536, 64, 227 * 1024
+REGISTERS_PER_SM, WARPS_PER_SM = 65536, 64
 # dp4a of mmvq for one weight: four weights each; of the K types with a minimum every second one sums activations.
 MMVQ = {"Q4_K": (12, 2), "Q5_K": (13, 2), "Q6_K": (14, 4), "Q8_0": (8, 4)}
 MMVQ_BYTES = {"Q4_K": 144 / 256, "Q5_K": 176 / 256, "Q6_K": 210 / 256, "Q8_0": 34 / 32}
@@ -94,11 +94,12 @@ def resources(log, entry):
     return (int(match.group(1)), int(match.group(2) or 0)) if match else (0, 0)
 
 
-def compile_type(kernel, type_id, folder):
-    """The kernel with the code of one type alone: (cubin, report)."""
-    source, cubin = folder / f"{kernel}_{type_id}.cu", folder / f"{kernel}_{type_id}.cubin"
+def compile_types(kernel, type_ids, folder):
+    """The kernel with the code of these types alone: (cubin, report)."""
+    stem = f"{kernel}_{'_'.join(map(str, type_ids))}"
+    source, cubin = folder / f"{stem}.cu", folder / f"{stem}.cubin"
     source.write_text('#include "kernels/cuda/linear_common.cuh"\n#undef APR_FOR_TILE_TYPES\n'
-                      f"#define APR_FOR_TILE_TYPES(X) X({type_id})\n"
+                      f"#define APR_FOR_TILE_TYPES(X) {' '.join(f'X({i})' for i in type_ids)}\n"
                       f'#include "kernels/cuda/{kernel}.cu"\n')
     log = run(["nvcc", "-arch=sm_90", "-O3", "-std=c++17", "-fmad=false", "-I", str(ROOT), "-I", str(ROOT / "include"),
                "-Xptxas", "-v", "-cubin", "-o", str(cubin), str(source)])
@@ -133,10 +134,14 @@ def products(loop):
 def count_own(kernel, names, nvdisasm, tiles):
     rows = []
     with tempfile.TemporaryDirectory() as folder:
+        # Occupancy is that of the kernel as it is built: with the code of every type.
+        entry = f"apr_{kernel}"
+        _, log = compile_types(kernel, [i for i, _ in TYPES.values()], pathlib.Path(folder))
+        registers, _ = resources(log, entry)
+        warps = min(WARPS_PER_SM, REGISTERS_PER_SM // (max(registers, 1) * 32)) // 8 * 8
         for name in names:
             type_id, budget = TYPES[name]
-            cubin, log = compile_type(kernel, type_id, pathlib.Path(folder))
-            entry = f"apr_{kernel}"
+            cubin, _ = compile_types(kernel, [type_id], pathlib.Path(folder))
             found = loops(cubin, nvdisasm)[entry]
             # The inner loop: of those with products (floats: with multiply-adds and loads) the one with most per instruction.
             inner = [l for l in found if products(l)] or [l for l in found if l.opcodes["FFMA"] and l.load_bytes]
@@ -145,8 +150,6 @@ def count_own(kernel, names, nvdisasm, tiles):
             loop = max(inner, key=lambda l: (products(l) or l.opcodes["FFMA"]) / l.n)
             # m16n8k32: 512 weights of a warp, 16 per lane. Floats: one multiply-add a weight and column.
             weights = 16 * products(loop) if products(loop) else loop.opcodes["FFMA"]
-            registers, static = resources(log, entry)
-            warps = min(WARPS_PER_SM, REGISTERS_PER_SM // (max(registers, 1) * 32)) // 8 * 8
             rows.append({"kernel": kernel, "type": name, "loop_instructions": loop.n, "weights_per_lane_and_trip": weights,
                          "instructions_per_weight": loop.n / weights, "budget": budget, "registers": registers,
                          "warps_per_sm_modelled": warps, "bytes_in_flight_per_sm_modelled": warps * 32 * loop.load_bytes,
