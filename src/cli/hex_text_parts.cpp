@@ -5,13 +5,18 @@
 #include <algorithm>
 
 #include "apr/core/text.h"
+#include "src/cli/table.h"
 
 namespace apr::cli {
+
+using format::ModelFile;
+
 namespace {
 
 constexpr std::size_t kFewestChars = 8;  // of a text, however narrow its column is
 constexpr std::size_t kShownDims = 8;
 constexpr int kArrayDepth = 3;
+constexpr std::size_t kShownRegions = 24;
 
 std::string scalar_text(const format::Value& value, std::size_t columns) {
   using format::ValueType;
@@ -57,6 +62,46 @@ std::string array_text(const format::ArrayRef& array, std::uint64_t limit, std::
 }
 
 }  // namespace
+
+std::string format_title(const ModelFile& model) {
+  std::string out = model.format == format::Format::Gguf          ? "GGUF"
+                    : model.format == format::Format::SafeTensors ? "SafeTensors"
+                                                                  : "APR";
+  if (!model.version.empty()) out += " version " + escaped(model.version, 16);
+  return out + (model.byte_order == std::endian::big ? ", big-endian" : ", little-endian");
+}
+
+void append_title(std::string& out, const Style& style, const ModelFile& model) {
+  style.append(out, Role::Title, escaped(model.path));
+  out += fmt::format("  {}, {}\n", format_title(model), size_text(model.total_bytes()));
+}
+
+void append_files(std::string& out, const Style& style, const ModelFile& model) {
+  if (model.files.size() < 2) return;
+  append_heading(out, style, "FILES", plural(model.files.size(), "shard", "shards"));
+  Table table({{"#", Align::Right}, {"bytes", Align::Right}, {"file"}});
+  for (std::size_t i = 0; i < model.files.size(); ++i)
+    table.add(
+        {{fmt::format("{}", i)}, {grouped(model.files[i]->size())}, {escaped(model.files[i]->path()), Role::Name}});
+  table.append_to(out, style);
+}
+
+void append_regions(std::string& out, const Style& style, const ModelFile& model) {
+  if (model.regions.empty()) return;
+  append_heading(out, style, "MAP");
+  const bool sharded = model.files.size() > 1;
+  Table table({{sharded ? "file" : "", Align::Right}, {"offset"}, {"bytes", Align::Right}, {"region"}});
+  for (std::size_t i = 0; i < std::min(model.regions.size(), kShownRegions); ++i) {
+    const format::Region& region = model.regions[i];
+    table.add({{sharded ? fmt::format("{}", region.file_index) : ""},
+               {offset_text(region.offset), Role::Offset},
+               {grouped(region.size_bytes)},
+               {escaped(region.name), Role::Name}});
+  }
+  table.append_to(out, style);
+  if (model.regions.size() > kShownRegions)
+    style.append(out, Role::Dim, fmt::format("  … {} more\n", model.regions.size() - kShownRegions));
+}
 
 void append_heading(std::string& out, const Style& style, std::string_view title, std::string_view note) {
   out += '\n';

@@ -14,6 +14,14 @@ namespace apr::cli {
 
 /// A blank line, then the title and a dim note.
 void append_heading(std::string& out, const Style& style, std::string_view title, std::string_view note = {});
+/// "GGUF version 3, little-endian"
+[[nodiscard]] std::string format_title(const format::ModelFile& model);
+/// The line above a report: file, format, size.
+void append_title(std::string& out, const Style& style, const format::ModelFile& model);
+/// The shards of a model; nothing when it is one file.
+void append_files(std::string& out, const Style& style, const format::ModelFile& model);
+/// Which byte range holds what.
+void append_regions(std::string& out, const Style& style, const format::ModelFile& model);
 /// "0x001b3f40"
 [[nodiscard]] std::string offset_text(std::uint64_t offset);
 /// "47 47 55 46", at most `most` bytes, then "…"

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "apr/core/text.h"
+#include "src/cli/hex_modes.h"
 #include "src/cli/style.h"
 #include "tests/support/apr_builder.h"
 #include "tests/support/gguf_builder.h"
@@ -24,6 +25,7 @@ TEST(HexFlags, ModesExcludeEachOther) {
   const std::vector<std::vector<std::string>> modes = {{"--header"}, {"--list"}, {"--raw"}, {"--tensor", "*"}};
   for (std::size_t a = 0; a < modes.size(); ++a)
     for (std::size_t b = a + 1; b < modes.size(); ++b) {
+      if (modes[a][0] == "--header" && modes[b][0] == "--list") continue;  // reports: they combine
       std::vector<std::string> args = {"hex", m.gguf};
       args.insert(args.end(), modes[a].begin(), modes[a].end());
       args.insert(args.end(), modes[b].begin(), modes[b].end());
@@ -33,6 +35,38 @@ TEST(HexFlags, ModesExcludeEachOther) {
       EXPECT_THAT(result.err, HasSubstr(modes[a][0]));
       EXPECT_THAT(result.err, HasSubstr(modes[b][0]));
     }
+}
+
+TEST(HexFlags, ReportsCombineIntoOneTextAndOneDocument) {
+  const SmallModels m;
+  const auto both = apr_json({"hex", m.gguf, "--header", "--list", "--limit", "2"}, 0);
+  EXPECT_EQ(both["schema"], "apr.hex.combined/1");
+  const auto header = apr_json({"hex", m.gguf, "--header", "--limit", "2"}, 0);
+  EXPECT_EQ(both["header"]["metadata"], header["metadata"]);
+  EXPECT_EQ(both["header"]["sections"], header["sections"]);
+  EXPECT_EQ(both["list"]["tensors"], apr_json({"hex", m.gguf, "--list"}, 0)["tensors"]);
+  const std::string text = apr_command({"hex", m.gguf, "--list", "--header"}).out;
+  const std::string list = apr_command({"hex", m.gguf, "--list"}).out;
+  EXPECT_EQ(text.find(apr_command({"hex", m.gguf, "--header"}).out), 0U) << text;
+  EXPECT_NE(text.find(list.substr(list.find("TENSORS"))), std::string::npos) << text;
+  EXPECT_EQ(text.find("small.gguf"), text.rfind("small.gguf")) << "one title";
+}
+
+/// Walks hex_modes.def: every mode is in the help, and what a row says it takes is what is taken.
+TEST(HexFlags, EveryRowOfTheModeTable) {
+  const SmallModels m;
+  const std::string help = apr_command({"hex", "--help"}).out;
+  for (const cli::HexMode& mode : cli::hex_modes()) {
+    SCOPED_TRACE(std::string(mode.name));
+    if (!mode.flag.empty()) EXPECT_THAT(help, HasSubstr(std::string(mode.flag)));
+    EXPECT_FALSE(mode.help.empty());
+    for (const std::string flag : {"--limit", "--tensor"}) {
+      if (mode.flag.empty() || !mode.value.empty() || mode.takes(flag)) continue;
+      const RunResult result = apr_command({"hex", m.gguf, std::string(mode.flag), flag, "1"});
+      EXPECT_EQ(result.status, 2) << result.all();
+      EXPECT_THAT(result.err, HasSubstr(flag));
+    }
+  }
 }
 
 TEST(HexFlags, ModifiersOfAnotherModeAreRefused) {

@@ -1,12 +1,15 @@
-// One tensor as text: what it is, its first block, its first values.
+// apr hex FILE --tensor GLOB: the first block of tensors, field by field, and their first values.
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "apr/core/text.h"
-#include "src/cli/hex_text.h"
+#include "apr/inspect/hex.h"
+#include "src/cli/hex_json_parts.h"
+#include "src/cli/hex_modes.h"
 #include "src/cli/hex_text_parts.h"
 #include "src/cli/table.h"
+#include "src/cli/hex_tensor.h"
 
 namespace apr::cli {
 namespace {
@@ -15,6 +18,8 @@ using format::ModelFile;
 
 constexpr std::size_t kBlockBytes = 8;   // of a block field
 constexpr std::size_t kBlockValues = 6;  // of a block field
+constexpr std::uint64_t kValues = 64;            // of a tensor, without --limit
+constexpr std::uint64_t kMostValues = 1U << 16;  // of a tensor; whole ones are not for reading
 
 std::string_view encoding_text(FieldEncoding encoding) {
   switch (encoding) {
@@ -144,6 +149,48 @@ void append_tensor(std::string& out, const Style& style, const ModelFile& model,
   table.append_to(out, style);
   if (report.first_block) append_block(out, style, report);
   append_values(out, style, report);
+}
+
+Json tensor_json(const inspect::TensorReport& report) {
+  Json j = tensor_info_json(report.index, *report.info);
+  j["info_offset"] = report.info->info_offset;
+  j["info_size"] = report.info->info_size;
+  j["first_bytes_hex"] = bytes_hex(report.first_bytes);
+  if (report.first_block) {
+    Json b;
+    b["index"] = report.first_block->index;
+    b["offset"] = report.first_block->offset;
+    b["size_bytes"] = report.first_block->bytes.size();
+    b["fields"] = Json::array();
+    for (const auto& field : report.first_block->fields) {
+      Json f;
+      f["name"] = field.name;
+      f["offset"] = field.offset;
+      f["bytes_hex"] = bytes_hex(field.bytes);
+      if (field.encoding != FieldEncoding::Packed) put_numbers(f, field.values);
+      b["fields"].push_back(std::move(f));
+    }
+    j["first_block"] = std::move(b);
+  }
+  put_numbers(j, report.values);
+  if (!report.no_values_reason.empty()) j["values_reason"] = report.no_values_reason;
+  return j;
+}
+
+HexModeRun setup_hex_tensor(HexFlags&) {
+  return [](HexRun& run) {
+    const std::uint64_t limit = run.shared.limit_or(kValues, kMostValues);
+    if (run.wants_json()) run.json["tensors"] = Json::array();
+    for (const std::size_t i : inspect::select_tensors(*run.model, *run.shared.tensor)) {
+      const inspect::TensorReport report = inspect::tensor_report(*run.model, i, limit);
+      if (run.wants_json())
+        run.json["tensors"].push_back(tensor_json(report));
+      else
+        append_tensor(run.text, run.context.style, *run.model, report);
+    }
+    if (run.first) run.text.erase(0, 1);  // the blank line above the first heading
+    return 0;
+  };
 }
 
 }  // namespace apr::cli
