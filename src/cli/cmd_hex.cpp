@@ -69,6 +69,8 @@ void check(const HexCommand& command, std::span<const std::size_t> chosen) {
   for (const FlagOwners& flag : command.owners)
     if (flag.option->count() > 0) given.push_back({flag.option->get_name(), flag.modes});
   check_hex_modes(chosen, given);
+  if (command.shared.all && command.shared.limit)
+    throw Error(ErrorCode::Usage, "--limit and --all exclude each other").help("--all is no limit");
 }
 
 /// Runs the reports and prints them as one text or one document: alone under its own schema, several as members of one.
@@ -140,9 +142,15 @@ void add_shared(CLI::App& app, HexCommand& command) {
                 "Tensors by exact name or glob; without a mode: their blocks and values")
              ->type_name("NAME|GLOB"))
       ->group(kModeGroup);
+  shared(app.add_option_function<std::string>(
+                "--role", [&s](const std::string& role) { s.role = role; },
+                "Tensors of a role: a name with its layer number as *, or a part of it (ffn_up)")
+             ->type_name("ROLE"));
   shared(add_number(
       app, "--limit", [&s](std::uint64_t n) { s.limit = n; }, 1, UINT64_MAX,
-      "With --raw: bytes (256); --tensor: values (64); --header: elements of an array (4)"));
+      "How many are shown: --raw bytes (256), --tensor values (64), --blocks elements (32), --at weights (8), --header "
+      "elements of an array (4), --list and --stats rows"));
+  shared(app.add_flag("--all", s.all, "Cut nothing: all tensors, values, elements, bytes"));
   shared(app.add_flag("--verify", s.verify, "Also verify the checksum over the whole file (APR)"));
 }
 
@@ -174,7 +182,7 @@ Run setup_hex(CLI::App& app) {
   for (std::size_t i = 0; i < hex_modes().size(); ++i) add_mode(app, *command, i);
   add_shared(app, *command);
   for (std::size_t i = 0; i < hex_modes().size(); ++i) {
-    HexFlags flags(app, fmt::format("With {}", hex_modes()[i].flag));
+    HexFlags flags(app, fmt::format("With {}", hex_mode_shown(i)));
     command->modes[i].run = hex_modes()[i].setup(flags);
     for (CLI::Option* option : flags.owned()) command->owners.push_back({option, {i}});
   }

@@ -23,7 +23,7 @@ constexpr std::size_t kShownBytes = 8;  // of a header field
 constexpr std::size_t kKeyChars = 64;
 constexpr std::size_t kUnboundedColumns = 1U << 20;
 constexpr std::uint64_t kFewElements = 4;        // of an array, where they fit
-constexpr std::uint64_t kMostElements = 1U << 16;
+constexpr std::uint64_t kMostElements = 1U << 24;
 constexpr std::size_t kHeaderBytesShown = 64;  // of one field in JSON; longer ones are text that has its own member
 
 std::string upper_case(std::string text) {
@@ -56,15 +56,18 @@ void append_metadata(std::string& out, const Style& style, const std::vector<for
   std::size_t used = 12;
   std::size_t type_columns = 0;
   std::size_t key_columns = 0;
+  std::size_t size_columns = 5;  // of the heading
   for (const format::MetadataEntry& entry : metadata) {
     type_columns = std::max(type_columns, value_type_text(entry.value).size());
     key_columns = std::max(key_columns, display_width(escaped(entry.key, kKeyChars)));
+    size_columns = std::max(size_columns, grouped(entry.end_offset - entry.key_offset).size());
   }
-  used += 2 + type_columns + 2 + key_columns + 2;
+  used += 2 + size_columns + 2 + type_columns + 2 + key_columns + 2;
   const std::size_t left = std::max(kFewestColumns, kColumns - std::min(kColumns, used));
-  Table table({{"offset"}, {"type"}, {"key"}, {"value", Align::Left, kColumns}});
+  Table table({{"offset"}, {"bytes", Align::Right}, {"type"}, {"key"}, {"value", Align::Left, kColumns}});
   for (const format::MetadataEntry& entry : metadata)
     table.add({{offset_text(entry.key_offset), Role::Offset},
+               {grouped(entry.end_offset - entry.key_offset)},
                {value_type_text(entry.value), Role::Type},
                {escaped(entry.key, kKeyChars), Role::Name},
                {value_text(entry.value, limit.value_or(kFewElements), limit ? kUnboundedColumns : left),
@@ -121,11 +124,11 @@ void put_header(Json& document, const ModelFile& model, const inspect::HeaderRep
 HexModeRun setup_hex_header(HexFlags&) {
   return [](HexRun& run) {
     const std::uint64_t limit = run.shared.limit_or(kFewElements, kMostElements);
-    const inspect::HeaderReport report = inspect::header_report(*run.model);
+    const inspect::HeaderReport report = inspect::header_report(*run.model, run.shared.all ? UINT64_MAX : 1);
     if (run.wants_json())
       put_header(run.json, *run.model, report, limit);
     else
-      append_header(run.text, run.context.style, *run.model, report, run.shared.limit, run.first);
+      append_header(run.text, run.context.style, *run.model, report, run.shared.all ? std::optional(limit) : run.shared.limit, run.first);
     return 0;
   };
 }

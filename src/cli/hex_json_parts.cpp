@@ -170,4 +170,48 @@ Json regions_json(const ModelFile& model) {
   return regions;
 }
 
+void put_number(Json& object, std::string_view key, const inspect::Number& number) {
+  std::visit(
+      [&](const auto v) {
+        if constexpr (std::is_same_v<decltype(v), const float>)
+          put_number(object, key, shortest(v));
+        else if constexpr (std::is_same_v<decltype(v), const double>)
+          put_number(object, key, v);
+        else
+          object[std::string(key)] = v;
+      },
+      number);
+}
+
+Json part_json(const inspect::PartPlace& part) {
+  Json j;
+  j["kind"] = name(part.kind);
+  j["field"] = part.field.empty() ? Json(nullptr) : Json(part.field);
+  j["bits"] = Json::array();
+  for (const inspect::FileBits& b : part.bits)
+    j["bits"].push_back({{"offset", b.offset}, {"first_bit", b.first_bit}, {"width", b.width}});
+  j["stored"] = part.stored;
+  put_number(j, "value", part.value);
+  return j;
+}
+
+Json weight_json(const ModelFile& model, const inspect::WeightPlace& weight) {
+  Json j;
+  put_text(j, "name", model.tensors[weight.tensor].name);
+  j["index"] = weight.index;
+  j["element"] = weight.element;
+  j["row"] = weight.row;
+  j["block"] = weight.block;
+  j["in_block"] = weight.in_block;
+  j["block_offset"] = weight.block_offset;
+  j["block_bytes"] = weight.block_bytes;
+  j["parts"] = Json::array();
+  for (const inspect::PartPlace& part : weight.parts) j["parts"].push_back(part_json(part));
+  if (weight.value)
+    put_number(j, "value", *weight.value);
+  else
+    j["value"] = nullptr, j["value_reason"] = "the type has no numeric form";
+  return j;
+}
+
 }  // namespace apr::cli

@@ -18,11 +18,12 @@ namespace apr::cli {
 /// Flags that more than one mode takes. hex_modes.def says which mode takes which.
 struct HexShared {
   std::string path;
-  std::optional<std::string> tensor;
+  std::optional<std::string> tensor, role;
   std::optional<std::uint64_t> limit;
   bool verify = false;
+  bool all = false;  // --all: nothing is cut
 
-  /// --limit or its default. Throws Usage above `most`.
+  /// --limit or its default; `most` with --all. Throws Usage above `most`.
   [[nodiscard]] std::uint64_t limit_or(std::uint64_t fallback, std::uint64_t most) const;
 };
 
@@ -79,6 +80,8 @@ struct HexMode {
 
 /// Every row of hex_modes.def, in its order.
 [[nodiscard]] std::span<const HexMode> hex_modes();
+/// The flag that people know the mode by; empty for the summary.
+[[nodiscard]] std::string_view hex_mode_shown(std::size_t mode);
 /// The row of a name. It must exist.
 [[nodiscard]] std::size_t hex_mode_index(std::string_view name);
 

@@ -2,12 +2,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <memory>
+#include <optional>
 
 #include "apr/core/text.h"
-#include "apr/inspect/hex.h"
+#include "apr/inspect/address.h"
 #include "src/cli/hex_json_parts.h"
 #include "src/cli/hex_modes.h"
 #include "src/cli/hex_text_parts.h"
+#include "src/cli/options.h"
 #include "src/cli/table.h"
 #include "src/cli/hex_tensor.h"
 
@@ -20,38 +24,7 @@ constexpr std::size_t kBlockBytes = 8;   // of a block field
 constexpr std::size_t kBlockValues = 6;  // of a block field
 constexpr std::uint64_t kValues = 64;            // of a tensor, without --limit
 constexpr std::uint64_t kMostValues = 1U << 16;  // of a tensor; whole ones are not for reading
-
-std::string_view encoding_text(FieldEncoding encoding) {
-  switch (encoding) {
-    case FieldEncoding::U8:
-      return "u8";
-    case FieldEncoding::I8:
-      return "i8";
-    case FieldEncoding::U16:
-      return "u16";
-    case FieldEncoding::I16:
-      return "i16";
-    case FieldEncoding::I32:
-      return "i32";
-    case FieldEncoding::I64:
-      return "i64";
-    case FieldEncoding::F16:
-      return "f16";
-    case FieldEncoding::BF16:
-      return "bf16";
-    case FieldEncoding::F32:
-      return "f32";
-    case FieldEncoding::F64:
-      return "f64";
-    case FieldEncoding::E8M0:
-      return "e8m0";
-    case FieldEncoding::E4M3:
-      return "e4m3";
-    case FieldEncoding::Packed:
-      return "packed";
-  }
-  return "packed";
-}
+constexpr std::size_t kTensors = 64;             // shown without --all
 
 void append_values(std::string& out, const Style& style, const inspect::TensorReport& report) {
   if (report.values.empty()) {
@@ -83,29 +56,6 @@ void append_values(std::string& out, const Style& style, const inspect::TensorRe
   table.append_to(out, style);
 }
 
-/// What the values or bits of a block field are for. The names are those of ggml-common.h.
-std::string_view field_meaning(std::string_view field) {
-  constexpr std::pair<std::string_view, std::string_view> kMeanings[] = {
-      {"d", "scale"},
-      {"dmin", "scale of the minima"},
-      {"m", "minimum"},
-      {"s", "d x sum of the quants"},
-      {"qs", "quants"},
-      {"ql", "low bits of the quants"},
-      {"qh", "high bits of the quants"},
-      {"hmask", "high bits of the quants"},
-      {"scales", "scales of the sub-blocks"},
-      {"scales_h", "high bits of the sub-block scales"},
-      {"scales_l", "low bits of the sub-block scales"},
-      {"scales_and_signs", "sub-block scales and signs"},
-      {"signs", "signs"},
-      {"bsums", "sums of 16 quants"},
-      {"e", "scale, a power of two"}};
-  for (const auto& [name, meaning] : kMeanings)
-    if (name == field) return meaning;
-  return "";
-}
-
 void append_block(std::string& out, const Style& style, const inspect::TensorReport& report) {
   const TypeInfo* type = find_type(report.info->type);
   const inspect::BlockView& block = *report.first_block;
@@ -126,6 +76,79 @@ void append_block(std::string& out, const Style& style, const inspect::TensorRep
                              : fmt::format("{}  {}", text, meaning)}});
   }
   table.append_to(out, style);
+}
+
+/// Elements [first, end) of a tensor, row-major.
+struct Slice {
+  std::uint64_t first = 0;
+  std::optional<std::uint64_t> end;
+};
+
+/// "a:b", "a:" or ":b".
+Slice parse_slice(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  Slice slice;
+  const auto refuse = [&](std::string message) {
+    return Error(ErrorCode::Usage, std::move(message)).in("--slice").want("A:B, the elements from A to before B").got(text);
+  };
+  if (colon == std::string::npos) throw refuse("no slice");
+  const std::string a = text.substr(0, colon), b = text.substr(colon + 1);
+  const auto first = a.empty() ? std::optional<std::uint64_t>(0) : parse_u64(a);
+  if (!first) throw refuse("not a number");
+  slice.first = *first;
+  if (!b.empty() && !(slice.end = parse_u64(b))) throw refuse("not a number");
+  if (slice.end && *slice.end <= slice.first) throw refuse("an empty slice");
+  return slice;
+}
+
+/// The places of the elements; a slice that does not lie in the tensor is refused, one that is long is cut at `most`.
+std::vector<inspect::WeightPlace> places_of(const inspect::AddressMap& map, std::size_t tensor, const Slice& slice, std::uint64_t most) {
+  const format::TensorInfo& info = map.model().tensors[tensor];
+  const std::uint64_t end = slice.end.value_or(info.n_elements);
+  if (slice.first >= info.n_elements || end > info.n_elements)
+    throw Error(ErrorCode::Usage, "the slice does not lie in the tensor")
+        .at(map.model().path)
+        .in("--slice")
+        .want(fmt::format("elements 0 to {} of {}", info.n_elements, info.name))
+        .got(fmt::format("{}:{}", slice.first, end));
+  std::vector<inspect::WeightPlace> places;
+  for (std::uint64_t e = slice.first; e < end && e - slice.first < most; ++e) places.push_back(map.weight(tensor, e));
+  return places;
+}
+
+void append_slice(std::string& out, const Style& style, const ModelFile& model, std::size_t tensor, const Slice& slice,
+                  const std::vector<inspect::WeightPlace>& places) {
+  const format::TensorInfo& info = model.tensors[tensor];
+  const std::uint64_t end = slice.end.value_or(info.n_elements);
+  append_heading(out, style, fmt::format("TENSOR {}", tensor), fmt::format("{}  {} {}", escaped(info.name), type_text(info), shape_text(info.shape)));
+  append_heading(out, style, "SLICE", fmt::format("elements {} to {}, row-major; {} shown", grouped(slice.first), grouped(end - 1), grouped(places.size())));
+  Table table({{"element", Align::Right}, {"index"}, {"code at", Align::Left, 40}, {"stored", Align::Right}, {"value", Align::Right}});
+  for (const inspect::WeightPlace& w : places)
+    table.add({{grouped(w.element), Role::Dim},
+               {index_text(w.index)},
+               {bits_text(inspect::code_of(w).bits), Role::Offset},
+               {fmt::format("{}", inspect::code_of(w).stored)},
+               {w.value ? number_text(*w.value) : "-", Role::Number}});
+  table.append_to(out, style);
+  if (places.size() < end - slice.first)
+    style.append(out, Role::Dim, fmt::format("  … {} more; --limit N or --all\n", grouped(end - slice.first - places.size())));
+}
+
+Json slice_json(const ModelFile& model, std::size_t tensor, const Slice& slice, const std::vector<inspect::WeightPlace>& places) {
+  const format::TensorInfo& info = model.tensors[tensor];
+  Json j = tensor_info_json(tensor, info);
+  j["slice"] = {{"first", slice.first}, {"end", slice.end.value_or(info.n_elements)}};
+  std::vector<inspect::Number> values;
+  Json offsets = Json::array(), stored = Json::array();
+  for (const inspect::WeightPlace& w : places) {
+    values.push_back(w.value.value_or(std::nan("")));
+    offsets.push_back(inspect::code_of(w).bits.front().offset);
+    stored.push_back(inspect::code_of(w).stored);
+  }
+  put_numbers(j, values);
+  j["offsets"] = std::move(offsets);
+  j["stored"] = std::move(stored);
+  return j;
 }
 
 }  // namespace
@@ -177,18 +200,40 @@ Json tensor_json(const inspect::TensorReport& report) {
   return j;
 }
 
-HexModeRun setup_hex_tensor(HexFlags&) {
-  return [](HexRun& run) {
+HexModeRun setup_hex_tensor(HexFlags& flags) {
+  auto slice = std::make_shared<std::optional<Slice>>();
+  flags.own(flags.app
+                .add_option_function<std::string>(
+                    "--slice", [slice](const std::string& text) { *slice = parse_slice(text); },
+                    "Only elements A to before B, row-major, each with its place")
+                ->type_name("A:B"));
+  return [slice](HexRun& run) {
     const std::uint64_t limit = run.shared.limit_or(kValues, kMostValues);
-    if (run.wants_json()) run.json["tensors"] = Json::array();
-    for (const std::size_t i : inspect::select_tensors(*run.model, *run.shared.tensor)) {
+    const Style& style = run.context.style;
+    std::vector<std::size_t> tensors = inspect::select_tensors(*run.model, *run.shared.tensor);
+    const std::size_t n_chosen = tensors.size();
+    if (!run.shared.all) tensors.resize(std::min(tensors.size(), kTensors));
+    if (run.wants_json()) run.json = {{"n_tensors", n_chosen}, {"tensors", Json::array()}};
+    const inspect::AddressMap map(*run.model);
+    for (const std::size_t i : tensors) {
+      check_interrupted();
+      if (*slice) {
+        const auto places = places_of(map, i, **slice, limit);
+        if (run.wants_json())
+          run.json["tensors"].push_back(slice_json(*run.model, i, **slice, places));
+        else
+          append_slice(run.text, style, *run.model, i, **slice, places);
+        continue;
+      }
       const inspect::TensorReport report = inspect::tensor_report(*run.model, i, limit);
       if (run.wants_json())
         run.json["tensors"].push_back(tensor_json(report));
       else
-        append_tensor(run.text, run.context.style, *run.model, report);
+        append_tensor(run.text, style, *run.model, report);
     }
-    if (run.first) run.text.erase(0, 1);  // the blank line above the first heading
+    if (run.first && !run.text.empty()) run.text.erase(0, 1);  // the blank line above the first heading
+    if (!run.wants_json() && tensors.size() < n_chosen)
+      style.append(run.text, Role::Dim, fmt::format("\n  … {} more tensors; --all shows them\n", grouped(n_chosen - tensors.size())));
     return 0;
   };
 }

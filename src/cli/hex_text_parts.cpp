@@ -1,6 +1,7 @@
 #include "src/cli/hex_text_parts.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -165,6 +166,75 @@ std::string value_text(const format::Value& value, std::uint64_t limit, std::siz
 
 std::string number_text(const inspect::Number& number) {
   return std::visit([](const auto v) { return fmt::format("{}", v); }, number);
+}
+
+std::string_view encoding_text(FieldEncoding encoding) {
+  switch (encoding) {
+    case FieldEncoding::U8:
+      return "u8";
+    case FieldEncoding::I8:
+      return "i8";
+    case FieldEncoding::U16:
+      return "u16";
+    case FieldEncoding::I16:
+      return "i16";
+    case FieldEncoding::I32:
+      return "i32";
+    case FieldEncoding::I64:
+      return "i64";
+    case FieldEncoding::F16:
+      return "f16";
+    case FieldEncoding::BF16:
+      return "bf16";
+    case FieldEncoding::F32:
+      return "f32";
+    case FieldEncoding::F64:
+      return "f64";
+    case FieldEncoding::E8M0:
+      return "e8m0";
+    case FieldEncoding::E4M3:
+      return "e4m3";
+    case FieldEncoding::Packed:
+      return "packed";
+  }
+  return "packed";
+}
+
+std::string_view field_meaning(std::string_view field) {
+  constexpr std::pair<std::string_view, std::string_view> kMeanings[] = {
+      {"d", "scale"},
+      {"dmin", "scale of the minima"},
+      {"m", "minimum"},
+      {"s", "d x sum of the quants"},
+      {"qs", "quants"},
+      {"ql", "low bits of the quants"},
+      {"qh", "high bits of the quants"},
+      {"hmask", "high bits of the quants"},
+      {"scales", "scales of the sub-blocks"},
+      {"scales_h", "high bits of the sub-block scales"},
+      {"scales_l", "low bits of the sub-block scales"},
+      {"scales_and_signs", "sub-block scales and signs"},
+      {"signs", "signs"},
+      {"bsums", "sums of 16 quants"},
+      {"e", "scale, a power of two"}};
+  for (const auto& [name, meaning] : kMeanings)
+    if (name == field) return meaning;
+  return "";
+}
+
+std::string index_text(std::span<const std::int64_t> index) {
+  return fmt::format("[{}]", fmt::join(index, ", "));
+}
+
+std::string bits_text(std::span<const inspect::FileBits> bits) {
+  std::string out;
+  for (std::size_t i = 0; i < bits.size(); ++i) {
+    const inspect::FileBits& b = bits[i];
+    if (i == 0 || b.offset != bits[i - 1].offset) out += fmt::format("{}{}", i == 0 ? "" : ", ", offset_text(b.offset));
+    if (b.width < 8) out += fmt::format(":{}", b.first_bit);
+    if (b.width > 1 && b.width < 8) out += fmt::format("-{}", b.first_bit + b.width - 1);
+  }
+  return out;
 }
 
 }  // namespace apr::cli

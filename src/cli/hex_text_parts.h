@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apr/format/model_file.h"
+#include "apr/inspect/address.h"
 #include "apr/inspect/hex.h"
 #include "src/cli/style.h"
 
@@ -40,5 +41,13 @@ void append_regions(std::string& out, const Style& style, const format::ModelFil
 /// "u32", "string[49152]"
 [[nodiscard]] std::string value_type_text(const format::Value& value);
 [[nodiscard]] Role value_role(const format::Value& value);
+/// "f16", "packed"
+[[nodiscard]] std::string_view encoding_text(FieldEncoding encoding);
+/// What the values or bits of a block field are for. The names are those of ggml-common.h.
+[[nodiscard]] std::string_view field_meaning(std::string_view field);
+/// "[12, 400]"
+[[nodiscard]] std::string index_text(std::span<const std::int64_t> index);
+/// "0x0203d944:0-3, 0x0203d950:6-7": bytes of a file, and the bits of each unless it is the whole byte
+[[nodiscard]] std::string bits_text(std::span<const inspect::FileBits> bits);
 
 }  // namespace apr::cli

@@ -7,6 +7,7 @@
 #include "apr/core/bytes.h"
 #include "apr/core/hash.h"
 #include "apr/inspect/hex.h"
+#include "src/inspect/fields.h"
 
 namespace apr::inspect {
 namespace {
@@ -49,6 +50,10 @@ class FieldWalk {
     section_.fields.back().cut = false;
     return true;
   }
+  [[nodiscard]] bool seek(std::uint64_t offset) noexcept {
+    good_ = good_ && reader_.seek(offset);
+    return good_;
+  }
   [[nodiscard]] HeaderField& last() { return section_.fields.back(); }
   [[nodiscard]] bool good() const noexcept { return good_; }
 
@@ -84,8 +89,8 @@ HeaderSection gguf_header(const ModelFile& model, std::uint32_t file_index) {
   return section;
 }
 
-HeaderSection gguf_first_entry(const ModelFile& model, const format::TensorInfo& tensor) {
-  HeaderSection section{"first tensor entry", tensor.file_index, {}};
+HeaderSection gguf_tensor_entry(const ModelFile& model, const format::TensorInfo& tensor) {
+  HeaderSection section{"tensor entry", tensor.file_index, {}};
   FieldWalk walk(model.files[tensor.file_index]->bytes(), tensor.info_offset, model.byte_order, section);
   const auto name_bytes = walk.number<std::uint64_t>("name.length", "bytes of the name");
   if (name_bytes) walk.text(*name_bytes, "name", "");
@@ -107,8 +112,8 @@ HeaderSection safetensors_header(const ModelFile& model, std::uint32_t file_inde
   return section;
 }
 
-HeaderSection safetensors_first_entry(const ModelFile& model, const format::TensorInfo& tensor) {
-  HeaderSection section{"first tensor entry", tensor.file_index, {}};
+HeaderSection safetensors_tensor_entry(const ModelFile& model, const format::TensorInfo& tensor) {
+  HeaderSection section{"tensor entry", tensor.file_index, {}};
   FieldWalk walk(model.files[tensor.file_index]->bytes(), tensor.info_offset, std::endian::little, section);
   walk.text(tensor.info_size, "entry", "");
   return section;
@@ -164,8 +169,8 @@ void append_apr_header(const ModelFile& model, HeaderReport& report) {
   report.sections.push_back(std::move(section));
 }
 
-HeaderSection apr_first_entry(const ModelFile& model, const format::TensorInfo& tensor) {
-  HeaderSection section{"first tensor entry", 0, {}};
+HeaderSection apr_tensor_entry(const ModelFile& model, const format::TensorInfo& tensor) {
+  HeaderSection section{"tensor entry", 0, {}};
   FieldWalk walk(model.files[0]->bytes(), tensor.info_offset, std::endian::little, section);
   const auto name_bytes = walk.number<std::uint16_t>("name.length", "bytes of the name");
   if (name_bytes) walk.text(*name_bytes, "name", "");
@@ -194,27 +199,104 @@ void append_apr_footer(const ModelFile& model, HeaderReport& report) {
   report.sections.push_back(std::move(section));
 }
 
+/// Stored bytes of a GGUF scalar; 0 for strings and arrays.
+std::uint64_t scalar_bytes(format::ValueType type) {
+  constexpr std::uint64_t kBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+  const auto i = static_cast<std::size_t>(type);
+  return i < std::size(kBytes) ? kBytes[i] : 0;
+}
+
+/// The fields of a GGUF array behind its type: element type, count, and the element that holds `at`.
+void gguf_array(FieldWalk& walk, const ModelFile& model, const format::ArrayRef& array, std::uint64_t at) {
+  if (const auto type = walk.number<std::uint32_t>("value.element_type", ""))
+    walk.last().meaning = std::string(name(static_cast<format::ValueType>(*type)));
+  walk.number<std::uint64_t>("value.count", "elements");
+  if (!walk.good() || at < array.offset) return;
+  if (const std::uint64_t width = scalar_bytes(array.element); width > 0) {
+    const std::uint64_t i = (at - array.offset) / width;
+    if (i < array.count && walk.seek(array.offset + i * width)) walk.bytes(width, fmt::format("value[{}]", i), "");
+    return;
+  }
+  if (array.element != format::ValueType::String) return;
+  ByteReader reader(array.bytes, model.byte_order, array.offset);
+  for (std::uint64_t i = 0; i < array.count; ++i) {
+    const std::uint64_t start = reader.offset();
+    std::uint64_t size = 0;
+    if (!reader.read(size) || !reader.skip(size)) return;
+    if (at >= reader.offset()) continue;
+    if (!walk.seek(start)) return;
+    walk.number<std::uint64_t>(fmt::format("value[{}].length", i), "bytes of the string");
+    walk.text(size, fmt::format("value[{}]", i), "");
+    return;
+  }
+}
+
+HeaderSection gguf_metadata_entry(const ModelFile& model, const format::MetadataEntry& entry, std::uint64_t at) {
+  HeaderSection section{"metadata entry", entry.file_index, {}};
+  FieldWalk walk(model.files[entry.file_index]->bytes(), entry.key_offset, model.byte_order, section);
+  const auto key_bytes = walk.number<std::uint64_t>("key.length", "bytes of the key");
+  if (key_bytes) walk.text(*key_bytes, "key", "");
+  if (walk.number<std::uint32_t>("type", "")) walk.last().meaning = std::string(name(entry.value.type()));
+  if (const auto* array = entry.value.as_array())
+    gguf_array(walk, model, *array, at);
+  else if (const auto text = entry.value.as_string()) {
+    walk.number<std::uint64_t>("value.length", "bytes of the string");
+    walk.text(text->size(), "value", "");
+  } else {
+    walk.bytes(scalar_bytes(entry.value.type()), "value", "");
+  }
+  return section;
+}
+
 }  // namespace
 
-HeaderReport header_report(const ModelFile& model) {
+HeaderSection metadata_entry(const ModelFile& model, const format::MetadataEntry& entry, std::uint64_t at) {
+  if (model.format == Format::Gguf) return gguf_metadata_entry(model, entry, at);
+  HeaderSection section{"metadata entry", entry.file_index, {}};
+  FieldWalk walk(model.files[entry.file_index]->bytes(), entry.key_offset, std::endian::little, section);
+  if (entry.value_offset > entry.key_offset) walk.text(entry.value_offset - entry.key_offset, "key", "JSON");
+  if (walk.seek(entry.value_offset)) walk.text(entry.end_offset - entry.value_offset, "value", "JSON");
+  return section;
+}
+
+std::vector<HeaderSection> header_sections(const ModelFile& model) {
   HeaderReport report;
-  report.metadata = &model.metadata;
-  const format::TensorInfo* first = model.tensors.empty() ? nullptr : &model.tensors.front();
+  for (std::uint32_t i = 0; i < model.files.size(); ++i) {
+    if (model.format == Format::Gguf) report.sections.push_back(gguf_header(model, i));
+    if (model.format == Format::SafeTensors) report.sections.push_back(safetensors_header(model, i));
+  }
+  if (model.format == Format::Apr) {
+    append_apr_header(model, report);
+    append_apr_footer(model, report);
+  }
+  return std::move(report.sections);
+}
+
+HeaderSection tensor_entry(const ModelFile& model, const format::TensorInfo& tensor) {
   switch (model.format) {
     case Format::Gguf:
-      for (std::uint32_t i = 0; i < model.files.size(); ++i) report.sections.push_back(gguf_header(model, i));
-      if (first != nullptr) report.sections.push_back(gguf_first_entry(model, *first));
-      break;
+      return gguf_tensor_entry(model, tensor);
     case Format::SafeTensors:
-      for (std::uint32_t i = 0; i < model.files.size(); ++i) report.sections.push_back(safetensors_header(model, i));
-      if (first != nullptr) report.sections.push_back(safetensors_first_entry(model, *first));
-      break;
+      return safetensors_tensor_entry(model, tensor);
     case Format::Apr:
-      append_apr_header(model, report);
-      if (first != nullptr) report.sections.push_back(apr_first_entry(model, *first));
-      append_apr_footer(model, report);
-      break;
+      return apr_tensor_entry(model, tensor);
   }
+  return {};
+}
+
+HeaderReport header_report(const ModelFile& model, std::uint64_t n_tensor_entries) {
+  HeaderReport report;
+  report.metadata = &model.metadata;
+  report.n_tensor_entries = model.tensors.size();
+  report.sections = header_sections(model);
+  const auto footer = std::find_if(report.sections.begin(), report.sections.end(),
+                                   [](const HeaderSection& s) { return s.title == "footer"; });
+  std::vector<HeaderSection> entries;
+  for (std::size_t i = 0; i < std::min<std::uint64_t>(n_tensor_entries, model.tensors.size()); ++i) {
+    entries.push_back(tensor_entry(model, model.tensors[i]));
+    entries.back().title = i == 0 ? "first tensor entry" : fmt::format("tensor entry {}", i);
+  }
+  report.sections.insert(footer, std::make_move_iterator(entries.begin()), std::make_move_iterator(entries.end()));
   return report;
 }
 

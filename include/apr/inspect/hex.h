@@ -53,9 +53,11 @@ struct HeaderSection {
 struct HeaderReport {
   std::vector<HeaderSection> sections;
   const std::vector<format::MetadataEntry>* metadata = nullptr;  // of the model
+  std::uint64_t n_tensor_entries = 0;                            // in the files; `sections` holds the first of them
 };
-/// Reads the fields again from the bytes, so that what is shown is what stands in the file.
-[[nodiscard]] HeaderReport header_report(const format::ModelFile& model);
+/// Reads the fields again from the bytes, so that what is shown is what stands in the file. Of the entries of the tensor
+/// table the first `n_tensor_entries`.
+[[nodiscard]] HeaderReport header_report(const format::ModelFile& model, std::uint64_t n_tensor_entries = 1);
 
 // ---- tensors --------------------------------------------------------------------------------------------------------
 
