@@ -112,10 +112,49 @@ HeaderSection safetensors_header(const ModelFile& model, std::uint32_t file_inde
   return section;
 }
 
+/// Where the members of a one-level JSON object begin, quotes included, and what they are called. Strings are skipped over.
+std::vector<std::pair<std::size_t, std::string>> member_starts(std::string_view text, std::size_t open) {
+  std::vector<std::pair<std::size_t, std::string>> members;
+  int depth = 0;
+  bool at_key = true;
+  for (std::size_t i = open; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') {
+      std::size_t end = i + 1;
+      while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+      if (depth == 1 && at_key) members.emplace_back(i, std::string(text.substr(i + 1, std::min(end, text.size()) - i - 1)));
+      at_key = false;
+      i = end;
+    } else if (c == '{' || c == '[') {
+      ++depth;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    } else if (c == ',' && depth == 1) {
+      at_key = true;
+    }
+  }
+  return members;
+}
+
+/// `"name":{` and then one field per member, without a gap.
 HeaderSection safetensors_tensor_entry(const ModelFile& model, const format::TensorInfo& tensor) {
   HeaderSection section{"tensor entry", tensor.file_index, {}};
-  FieldWalk walk(model.files[tensor.file_index]->bytes(), tensor.info_offset, std::endian::little, section);
-  walk.text(tensor.info_size, "entry", "");
+  const auto file = model.files[tensor.file_index]->bytes();
+  FieldWalk walk(file, tensor.info_offset, std::endian::little, section);
+  const auto bytes = file.subspan(tensor.info_offset, tensor.info_size);
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::size_t name_end = text.find('"', 1) == std::string_view::npos ? 0 : text.find(":", tensor.name.size());
+  const std::size_t open = name_end == std::string_view::npos ? std::string_view::npos : text.find('{', name_end);
+  const auto members = open == std::string_view::npos ? std::vector<std::pair<std::size_t, std::string>>{} : member_starts(text, open);
+  if (members.empty()) {
+    walk.text(tensor.info_size, "entry", "");
+    return section;
+  }
+  walk.text(members.front().first, "name", "JSON");
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const std::size_t end = i + 1 < members.size() ? members[i + 1].first : text.size();
+    walk.text(end - members[i].first, members[i].second, "JSON");
+  }
   return section;
 }
 

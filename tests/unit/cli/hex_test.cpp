@@ -25,7 +25,9 @@ TEST(HexFlags, ModesExcludeEachOther) {
   const std::vector<std::vector<std::string>> modes = {{"--header"}, {"--list"}, {"--raw"}, {"--tensor", "*"}};
   for (std::size_t a = 0; a < modes.size(); ++a)
     for (std::size_t b = a + 1; b < modes.size(); ++b) {
-      if (modes[a][0] == "--header" && modes[b][0] == "--list") continue;  // reports: they combine
+      // Reports combine, and --tensor filters a list.
+      if (modes[a][0] == "--list" || modes[b][0] == "--list")
+        if (modes[a][0] != "--raw" && modes[b][0] != "--raw") continue;
       std::vector<std::string> args = {"hex", m.gguf};
       args.insert(args.end(), modes[a].begin(), modes[a].end());
       args.insert(args.end(), modes[b].begin(), modes[b].end());
@@ -74,7 +76,24 @@ TEST(HexFlags, ModifiersOfAnotherModeAreRefused) {
   const std::vector<std::vector<std::string>> bad = {{"--offset", "1"},
                                                      {"--width", "8"},
                                                      {"--limit", "8"},
-                                                     {"--list", "--limit", "8"},
+                                                     {"--all"},
+                                                     {"--role", "ffn_up"},
+                                                     {"--sort", "size"},
+                                                     {"--slice", "0:4"},
+                                                     {"--row", "0"},
+                                                     {"--block", "0"},
+                                                     {"--bins", "8"},
+                                                     {"--file", "0"},
+                                                     {"--header", "--tensor", "*"},
+                                                     {"--header", "--limit", "8", "--all"},
+                                                     {"--list", "--slice", "0:4"},
+                                                     {"--list", "--role", "norm", "--tensor", "*"},
+                                                     {"--blocks", "--sort", "size"},
+                                                     {"--at", "0", "--block", "0"},
+                                                     {"--weight", "a[0]", "--limit", "8"},
+                                                     {"--stats", "--bins", "8"},
+                                                     {"--raw", "--role", "x"},
+                                                     {"--raw", "--blocks"},
                                                      {"--list", "--width", "8"},
                                                      {"--header", "--offset", "1"},
                                                      {"--tensor", "*", "--width", "8"},
