@@ -176,8 +176,9 @@ void add_mode(CLI::App& app, HexCommand& command, std::size_t i) {
 Run setup_hex(CLI::App& app) {
   auto command = std::make_shared<HexCommand>();
   command->modes.resize(hex_modes().size());
-  app.add_option("FILE", command->shared.path,
-                 "GGUF, APR or SafeTensors file, a shard, an index or a directory; --raw: any file")
+  app.add_option_function<std::string>(
+         "FILE", [command](const std::string& path) { command->shared.path = path == "-" ? "/dev/stdin" : path; },
+         "GGUF, APR or SafeTensors file, a shard, an index or a directory; --raw: any file; -: a redirected file")
       ->required();
   for (std::size_t i = 0; i < hex_modes().size(); ++i) add_mode(app, *command, i);
   add_shared(app, *command);

@@ -43,8 +43,7 @@ std::string value_or_reason(const std::optional<inspect::Number>& value) {
   return value ? number_text(*value) : "no numeric form";
 }
 
-void append_header_byte(std::string& out, const Style& style, const inspect::HeaderByte& h, std::uint64_t offset) {
-  Table table({{""}, {"", Align::Left, 200}});
+void add_header_byte(Table& table, const inspect::HeaderByte& h, std::uint64_t offset) {
   table.add({{"part", Role::Dim}, {h.entry.empty() ? h.section : fmt::format("{} {}", h.section, escaped(h.entry, kValueChars))}});
   table.add({{"field", Role::Dim},
              {fmt::format("{}, byte {} of {} at {}", h.field.name, offset - h.field.offset, h.field.bytes.size(), offset_text(h.field.offset)),
@@ -52,12 +51,10 @@ void append_header_byte(std::string& out, const Style& style, const inspect::Hea
   table.add({{"bytes", Role::Dim}, {bytes_text(h.field.bytes, kShownBytes), Role::Bytes}});
   if (!h.field.value.empty()) table.add({{"value", Role::Dim}, {escaped(h.field.value, kValueChars), Role::Text}});
   if (!h.field.meaning.empty()) table.add({{"meaning", Role::Dim}, {h.field.meaning}});
-  table.append_to(out, style);
 }
 
-void append_tensor_byte(std::string& out, const Style& style, const ModelFile& model, const inspect::TensorByte& t) {
+void append_tensor_byte(std::string& out, const Style& style, const ModelFile& model, const inspect::TensorByte& t, Table& facts) {
   const format::TensorInfo& info = model.tensors[t.tensor];
-  Table facts({{""}, {"", Align::Left, 200}});
   facts.add({{"tensor", Role::Dim},
              {fmt::format("{}  {}  {} {}", t.tensor, escaped(info.name), type_text(info), shape_text(info.shape)), Role::Name}});
   facts.add({{"row", Role::Dim}, {fmt::format("{}", grouped(t.row))}});
@@ -98,9 +95,9 @@ void append_address(std::string& out, const Style& style, const ModelFile& model
              {a.region == nullptr ? "none"
                                   : fmt::format("{}, byte {} of {} at {}", escaped(a.region->name), grouped(a.offset - a.region->offset),
                                                 grouped(a.region->size_bytes), offset_text(a.region->offset))}});
+  if (a.tensor) return append_tensor_byte(out, style, model, *a.tensor, table);
+  if (a.header) add_header_byte(table, *a.header, a.offset);
   table.append_to(out, style);
-  if (a.tensor) append_tensor_byte(out, style, model, *a.tensor);
-  if (a.header) append_header_byte(out, style, *a.header, a.offset);
 }
 
 Json address_json(const ModelFile& model, const inspect::Address& a) {

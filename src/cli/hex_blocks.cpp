@@ -24,7 +24,7 @@ constexpr std::uint64_t kMostElements = 1U << 16;  // of one block or tensor
 constexpr std::size_t kTensors = 16;               // shown without --all
 constexpr std::size_t kShownBytes = 8;             // of a field
 constexpr std::size_t kShownNumbers = 8;           // of a field
-constexpr std::size_t kPerRow = 8;                 // elements of a line
+constexpr std::size_t kPerRow = 4;                 // elements of a line
 
 struct BlockOptions {
   std::optional<std::uint64_t> row;
@@ -91,6 +91,14 @@ void append_fields(std::string& out, const Style& style, const inspect::BlockRep
   table.append_to(out, style);
 }
 
+/// "12:0-3 4:6-7": bytes of the block and their bits
+std::string place_in_block(const inspect::BlockReport& report, const inspect::PartPlace& part) {
+  std::string out;
+  for (const inspect::FileBits& b : part.bits)
+    out += fmt::format("{}{}:{}-{}", out.empty() ? "" : " ", b.offset - report.offset, b.first_bit, b.first_bit + b.width - 1);
+  return out;
+}
+
 void append_sub_blocks(std::string& out, const Style& style, const inspect::BlockReport& report) {
   if (report.sub_blocks.empty()) return;
   append_heading(out, style, "SUB-BLOCKS", fmt::format("{} of {} elements", report.sub_blocks.size(), report.sub_blocks[0].n_elements));
@@ -102,8 +110,8 @@ void append_sub_blocks(std::string& out, const Style& style, const inspect::Bloc
                {"step", Align::Right},
                {minima ? "minimum" : "", Align::Right},
                {minima ? "taken away" : "", Align::Right},
-               {"bits of scale"},
-               {minima ? "bits of minimum" : ""}});
+               {"byte:bits"},
+               {minima ? "byte:bits" : ""}});
   for (std::size_t i = 0; i < report.sub_blocks.size(); ++i) {
     const auto& sub = report.sub_blocks[i];
     table.add({{fmt::format("{}", i), Role::Dim},
@@ -113,8 +121,8 @@ void append_sub_blocks(std::string& out, const Style& style, const inspect::Bloc
                {fmt::format("{}", sub.step), Role::Number},
                {minima ? fmt::format("{}", sub.minimum->stored) : "", Role::Number},
                {minima ? fmt::format("{}", sub.base) : "", Role::Number},
-               {bits_text(sub.scale.bits), Role::Offset},
-               {minima ? bits_text(sub.minimum->bits) : "", Role::Offset}});
+               {place_in_block(report, sub.scale), Role::Offset},
+               {minima ? place_in_block(report, *sub.minimum) : "", Role::Offset}});
   }
   table.append_to(out, style);
 }
@@ -145,12 +153,11 @@ void append_elements(std::string& out, const Style& style, const inspect::BlockR
   const std::string_view how = inspect::formula(report.info->type);
   append_heading(out, style, "VALUES",
                  fmt::format("{} of {}{}{}", grouped(report.elements.size()), grouped(report.n_elements), how.empty() ? "" : ", value = ", how));
-  const std::size_t per_row = report.type->block_bytes > 4 && report.fields.empty() ? 4 : kPerRow;
   std::vector<Table::Column> columns = {{"element", Align::Right}, {"offset"}, {"codes", Align::Left, 60}};
-  for (std::size_t i = 0; i < per_row; ++i) columns.push_back({"", Align::Right});
+  for (std::size_t i = 0; i < kPerRow; ++i) columns.push_back({"", Align::Right});
   Table table(std::move(columns));
-  for (std::size_t at = 0; at < report.elements.size(); at += per_row) {
-    const auto row = std::span(report.elements).subspan(at, std::min(per_row, report.elements.size() - at));
+  for (std::size_t at = 0; at < report.elements.size(); at += kPerRow) {
+    const auto row = std::span(report.elements).subspan(at, std::min(kPerRow, report.elements.size() - at));
     std::vector<Cell> cells = {{fmt::format("{}", report.fields.empty() ? *row[0].element : row[0].in_block), Role::Dim},
                                {offset_text(row[0].offset), Role::Offset},
                                {codes_text(*report.type, row), Role::Bytes}};

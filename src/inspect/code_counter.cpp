@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <set>
 
-#include "apr/core/error.h"
-#include "apr/inspect/block_layout.h"
-
 namespace apr::inspect {
 namespace {
 
@@ -42,7 +39,13 @@ CodeCounter::CodeCounter(const TypeInfo& type) : block_bytes_(type.block_bytes),
       if (part.kind != PartKind::Code && part.kind != PartKind::GridIndex) continue;
       if (!seen.insert(part.runs[0].first).second) continue;  // a grid index once for its lanes
       const std::vector<Piece> pieces = pieces_of(part);
-      APR_CHECK(pieces.size() <= 2);
+      if (pieces.size() > 2) {
+        unsigned all = 0;
+        for (const Piece& piece : pieces) all += piece.width;
+        bits_ = std::max(bits_, all);
+        scattered_.push_back(part);
+        continue;
+      }
       const auto mask = [](const Piece& p) { return static_cast<std::uint8_t>((1U << p.width) - 1); };
       Slot slot{static_cast<std::uint16_t>(pieces[0].byte), 0, static_cast<std::uint8_t>(pieces[0].shift), mask(pieces[0]), 0, 0, 0};
       unsigned width = pieces[0].width;
@@ -75,6 +78,7 @@ void CodeCounter::count(std::span<const std::byte> blocks, std::vector<std::uint
       }
       continue;
     }
+    for (const PartBits& part : scattered_) ++counts[gather(blocks.subspan(at, block_bytes_), part)];
     for (const Slot& s : slots_)
       ++counts[(static_cast<unsigned>(block[s.byte]) >> s.shift & s.mask) |
                (static_cast<unsigned>(block[s.byte2]) >> s.shift2 & s.mask2) << s.to2];

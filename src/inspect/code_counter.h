@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "apr/core/tensor_type.h"
+#include "apr/inspect/block_layout.h"
 
 namespace apr::inspect {
 
@@ -25,6 +25,7 @@ class CodeCounter {
     std::uint8_t shift, mask, shift2, mask2, to2;
   };
   std::vector<Slot> slots_;
+  std::vector<PartBits> scattered_;  // codes in three bytes (IQ1_S): one in eight elements, so they may be slow
   std::size_t n_codes_ = 0;
   std::uint32_t block_bytes_ = 0;
   unsigned bits_ = 0;

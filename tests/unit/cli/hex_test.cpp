@@ -410,7 +410,14 @@ TEST(HexMemory, AFileOfFourGigabytesIsReadByItsHeaderAlone) {
   ASSERT_EQ(truncate(path.c_str(), static_cast<off_t>(b.data_offset() + 40 * kTensorBytes)),
             0);  // a hole: no disk space
   for (const std::vector<std::string>& mode :
-       std::vector<std::vector<std::string>>{{}, {"--header"}, {"--list"}, {"--list", "--json"}}) {
+       std::vector<std::vector<std::string>>{{},
+                                                 {"--header"},
+                                                 {"--list"},
+                                                 {"--list", "--json"},
+                                                 {"--at", "4600000000"},
+                                                 {"--weight", "blk.39.weight[7]"},
+                                                 {"--blocks"},
+                                                 {"--raw", "--offset", "4600000000"}}) {
     std::vector<std::string> args = {"hex", path};
     args.insert(args.end(), mode.begin(), mode.end());
     const RunResult result = apr_command(args);

@@ -48,7 +48,7 @@ struct AllTypes {
       const bool padded = f == format::Format::Apr && (type.type == TensorType::Q4_K || type.type == TensorType::Q6_K);
       const std::uint64_t row = padded ? 384 : 2ULL * type.block_elements;
       decls.push_back({"t." + std::string(type.name), type.type, {3, static_cast<std::int64_t>(row)}});
-      std::vector<std::byte> bytes = test::make_blocks(type, type.type == TensorType::AprQ4 ? 6 : 6);
+      std::vector<std::byte> bytes = test::make_blocks(type, 6);
       if (type.type == TensorType::AprQ8) {
         bytes = test::make_blocks(*find_type(TensorType::I8), 6 + 4);
         const float scale = 0.75F;
@@ -86,10 +86,10 @@ std::vector<format::Format> formats() {
   return {format::Format::Gguf, format::Format::Apr, format::Format::SafeTensors};
 }
 
-bool has_byte(const WeightPlace& weight, std::uint64_t offset, unsigned first_bit, unsigned width) {
+bool stands_on(const WeightPlace& weight, std::uint64_t offset) {
   for (const PartPlace& part : weight.parts)
     for (const FileBits& bits : part.bits)
-      if (bits.offset == offset && bits.first_bit <= first_bit && bits.first_bit + bits.width >= first_bit + width) return true;
+      if (bits.offset == offset) return true;
   return false;
 }
 
@@ -115,7 +115,7 @@ TEST(Address, ByteAndWeightAreInverseOnRandomBytesOfEveryType) {
         EXPECT_EQ(address.tensor->tensor, t);
         EXPECT_EQ(address.tensor->n_weights, address.tensor->weights.size());
         for (const WeightPlace& weight : address.tensor->weights) {
-          EXPECT_TRUE(has_byte(weight, offset, 0, 0)) << "a weight that the byte changes stands on it";
+          EXPECT_TRUE(stands_on(weight, offset)) << "a weight that the byte changes stands on it";
           EXPECT_EQ(map.weight(t, weight.element).index, weight.index);
           ++n_checked;
         }
@@ -124,10 +124,7 @@ TEST(Address, ByteAndWeightAreInverseOnRandomBytesOfEveryType) {
         const WeightPlace other = map.weight(t, element);
         bool listed = false;
         for (const WeightPlace& weight : address.tensor->weights) listed = listed || weight.element == element;
-        bool on_it = false;
-        for (const PartPlace& part : other.parts)
-          for (const FileBits& bits : part.bits) on_it = on_it || bits.offset == offset;
-        EXPECT_EQ(on_it, listed) << element;
+        EXPECT_EQ(stands_on(other, offset), listed) << element;
       }
       EXPECT_GT(n_checked, 0U);
       for (int k = 0; k < 40; ++k) {  // and from the weight to its bytes
@@ -172,6 +169,7 @@ TEST(Address, TheBitsOfAWeightGiveItsStoredNumbersAndItsDecodedValue) {
         }
         float expected = 0;
         const bool decoded = kernels::decode(tensor.type, all.model.data(tensor), grid->stored(e), std::span(&expected, 1));
+        if (tensor.type == TensorType::Bool) continue;  // the byte itself is shown, the kernels give 0 or 1
         if (tensor.type == TensorType::C64) {
           EXPECT_FALSE(weight.value);
           continue;
@@ -205,7 +203,7 @@ TEST(Address, BigEndianFilesHaveTheirBytesTurned) {
   for (std::uint64_t offset = model.tensors[0].offset; offset < model.tensors[0].offset + 288; ++offset) {
     const Address address = map.at(offset, 0, UINT64_MAX);
     ASSERT_FALSE(address.tensor->weights.empty());
-    for (const WeightPlace& weight : address.tensor->weights) EXPECT_TRUE(has_byte(weight, offset, 0, 0));
+    for (const WeightPlace& weight : address.tensor->weights) EXPECT_TRUE(stands_on(weight, offset));
   }
 }
 
@@ -233,7 +231,7 @@ TEST(Address, EveryByteOfTheHeaderHasAFieldOrIsPadding) {
       ++n_fields;
     }
     EXPECT_GT(n_fields, 40U);
-    EXPECT_EQ(f == format::Format::Gguf, n_json == 0);
+    EXPECT_EQ(f == format::Format::Apr, n_json > 0) << "JSON of APR's metadata has bytes between its entries";
   }
 }
 
