@@ -1,0 +1,247 @@
+#include "src/inspect/scan_window.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "apr/core/bytes.h"
+
+namespace apr::inspect {
+namespace {
+
+constexpr double kLeastShare = 1e-3;         // of a value that no sample has: one stray value must not count as a change
+constexpr std::uint32_t kLeastSampleBytes = 64;
+constexpr std::size_t kTableSize = 1U << 13;
+
+/// c * log2(c) of counts as they stand in a window.
+const std::array<double, kTableSize>& c_log_c() {
+  static const auto table = [] {
+    std::array<double, kTableSize> t{};
+    for (std::size_t c = 2; c < t.size(); ++c) t[c] = static_cast<double>(c) * std::log2(static_cast<double>(c));
+    return t;
+  }();
+  return table;
+}
+
+double half_entropy(const std::uint32_t counts[16]) noexcept {
+  const auto& table = c_log_c();
+  double sum = 0;
+  std::uint64_t n = 0;
+  for (int v = 0; v < 16; ++v) {
+    const std::uint32_t c = counts[v];
+    n += c;
+    sum += c < kTableSize ? table[c] : c * std::log2(static_cast<double>(c));
+  }
+  if (n == 0) return 0;
+  const auto total = static_cast<double>(n);
+  return std::max(0.0, std::log2(total) - sum / total);
+}
+
+template <class T>
+T quantile(std::vector<T>& values, double q) {
+  if (values.empty()) return T{};
+  const auto at = static_cast<std::ptrdiff_t>(q * static_cast<double>(values.size() - 1));
+  std::nth_element(values.begin(), values.begin() + at, values.end());
+  return values[static_cast<std::size_t>(at)];
+}
+
+/// Octaves that a scale may be outside what the samples have, in steps of its six high bits, and still be usual.
+std::uint32_t scale_margin(FieldEncoding encoding) {
+  switch (encoding) {
+    case FieldEncoding::F16:
+      return 3;  // one step is one octave
+    case FieldEncoding::E4M3:
+      return 6;  // half an octave
+    default:
+      return 1;  // BF16 and F32: eight octaves; E8M0: four
+  }
+}
+
+void set_shares(StreamBaseline& baseline, std::span<const WindowCounts> samples, std::size_t stream) {
+  std::vector<double> shares;
+  for (int half = 0; half < 2; ++half) {
+    double sum = 0, median[16];
+    for (int v = 0; v < 16; ++v) {
+      shares.clear();
+      for (const WindowCounts& w : samples)
+        if (w.n_bytes[stream] >= kLeastSampleBytes)
+          shares.push_back(static_cast<double>(w.streams[stream].n[half][v]) / w.n_bytes[stream]);
+      median[v] = std::max(quantile(shares, 0.5), kLeastShare);
+      sum += median[v];
+    }
+    for (int v = 0; v < 16; ++v) {
+      baseline.share[half][v] = static_cast<float>(median[v] / sum);
+      baseline.inverse[half][v] = static_cast<float>(sum / median[v]);
+    }
+  }
+}
+
+ScaleBaseline scale_baseline(const ScanScale& scale, std::span<const WindowCounts> samples, std::size_t index) {
+  ScaleBaseline baseline;
+  const bool is_signed = scale.encoding != FieldEncoding::E8M0;
+  const std::uint32_t n_symbols = is_signed ? kScaleSymbols / 2 : kScaleSymbols;
+  std::vector<std::uint64_t> magnitude(n_symbols);
+  std::vector<double> entropies;
+  std::uint64_t n = 0, n_negative = 0;
+  for (const WindowCounts& w : samples) {
+    std::vector<std::uint64_t> counts(w.scales[index].begin(), w.scales[index].end());
+    if (w.n_scales[index] > 0) entropies.push_back(entropy_of(counts));
+    for (std::uint32_t s = 0; s < kScaleSymbols; ++s) {
+      if (s % n_symbols == 0) continue;  // zeros and subnormals say nothing
+      magnitude[s % n_symbols] += counts[s];
+      n += counts[s];
+      if (s >= n_symbols) n_negative += counts[s];
+    }
+  }
+  baseline.usual = quantile(entropies, 0.5);
+  baseline.negative = !is_signed || n_negative * 50 > n;
+  std::uint64_t below = 0;
+  std::uint32_t low = n_symbols - 1, high = 0;
+  for (std::uint32_t s = 0; s < n_symbols; ++s) {  // 2 % at either end may be wrong already
+    if (below * 50 <= n * 49) high = s;
+    below += magnitude[s];
+    if (below * 50 > n && low == n_symbols - 1) low = s;
+  }
+  const std::uint32_t margin = scale_margin(scale.encoding);
+  baseline.low = n == 0 ? 0 : low - std::min(low, margin);
+  baseline.high = n == 0 ? n_symbols - 1 : std::min(high + margin, n_symbols - 2);
+  return baseline;
+}
+
+}  // namespace
+
+std::uint32_t scale_symbol(const std::byte* value, FieldEncoding encoding, std::endian order) noexcept {
+  switch (encoding) {
+    case FieldEncoding::F16:
+    case FieldEncoding::BF16:
+      return load<std::uint16_t>(value, order) >> 10;
+    case FieldEncoding::F32:
+      return load<std::uint32_t>(value, order) >> 26;
+    default:
+      return std::to_integer<std::uint32_t>(*value) >> 2;
+  }
+}
+
+void count_window(const kernels::ScanKernels& kernels, const ScanTarget& target, std::uint64_t begin, std::uint64_t end,
+                  WindowCounts& out) {
+  const ScanLayout& layout = *target.layout;
+  const std::uint64_t unit = layout.unit_bytes;
+  const auto units_before = [&](std::uint64_t at) {
+    return at <= target.offset ? 0 : std::min(target.n_units, (at - target.offset + unit - 1) / unit);
+  };
+  std::memset(&out, 0, sizeof out);
+  out.first_unit = units_before(begin);
+  out.n_units = units_before(end) - out.first_unit;
+  if (out.n_units == 0) return;
+  const std::byte* first = target.data.data() + out.first_unit * unit;
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(first);
+  const auto n_units = static_cast<std::int64_t>(out.n_units);
+  const auto stride = static_cast<std::int64_t>(unit);
+  if (layout.period > 0) {
+    kernels.count_nibbles(bytes, n_units * stride, 0, 1, layout.period, out.streams.data());
+    for (int p = 0; p < layout.period; ++p)
+      out.n_bytes[static_cast<std::size_t>(p)] =
+          static_cast<std::uint32_t>(out.n_units * unit / static_cast<std::uint64_t>(layout.period));
+    if (target.order == std::endian::little && layout.float_bits == 16) out.peak = kernels.max_abs_16(bytes, n_units);
+    if (target.order == std::endian::little && layout.float_bits == 32) out.peak = kernels.max_abs_32(bytes, n_units) >> 16;
+  }
+  for (std::size_t s = 0; layout.period == 0 && s < layout.streams.size(); ++s) {
+    const ScanStream& stream = layout.streams[s];
+    kernels.count_nibbles(bytes + stream.offset, stream.width, stride, n_units, 1, &out.streams[s]);
+    out.n_bytes[s] = static_cast<std::uint32_t>(stream.width * out.n_units);
+  }
+  for (std::size_t s = 0; s < layout.scales.size(); ++s) {
+    const ScanScale& scale = layout.scales[s];
+    for (std::uint32_t i = 0; i < scale.count; ++i) {
+      const std::byte* at = first + scale.offset + i * scale.width();
+      // Four counters a symbol: neighbours are often equal, and one counter would wait for itself.
+      std::uint16_t sums[4][kScaleSymbols] = {};
+      for (std::uint64_t u = 0; u < out.n_units; ++u, at += unit) ++sums[u % 4][scale_symbol(at, scale.encoding, target.order)];
+      for (std::size_t v = 0; v < kScaleSymbols; ++v)
+        out.scales[s][v] = static_cast<std::uint16_t>(out.scales[s][v] + sums[0][v] + sums[1][v] + sums[2][v] + sums[3][v]);
+    }
+    out.n_scales[s] = static_cast<std::uint32_t>(scale.count * out.n_units);
+  }
+  const auto* data_end = reinterpret_cast<const std::uint8_t*>(target.data.data() + target.data.size());
+  const std::int64_t block_lag = layout.period == 0 ? stride : 4096;
+  const auto row_lag = static_cast<std::int64_t>(target.row_bytes);
+  const std::int64_t lags[3] = {64, block_lag, row_lag >= 64 && row_lag != block_lag ? row_lag : 0};
+  kernels.screen(bytes, n_units * stride, data_end, lags, &out.screen);
+}
+
+double entropy_of(const kernels::NibbleCounts& counts) noexcept {
+  return half_entropy(counts.n[0]) + half_entropy(counts.n[1]);
+}
+
+double entropy_of(std::span<const std::uint64_t> counts) noexcept {
+  double sum = 0, n = 0;
+  for (const std::uint64_t c : counts) {
+    const auto x = static_cast<double>(c);
+    n += x;
+    if (c > 1) sum += x * std::log2(x);
+  }
+  return n > 0 ? std::max(0.0, std::log2(n) - sum / n) : 0;
+}
+
+double window_entropy(const WindowCounts& window, std::size_t n_streams) noexcept {
+  kernels::NibbleCounts all = window.streams[0];
+  for (std::size_t s = 1; s < n_streams; ++s)
+    for (int half = 0; half < 2; ++half)
+      for (int v = 0; v < 16; ++v) all.n[half][v] += window.streams[s].n[half][v];
+  return entropy_of(all);
+}
+
+double divergence(const kernels::NibbleCounts& counts, std::uint32_t n_bytes, const StreamBaseline& baseline) noexcept {
+  if (n_bytes == 0) return 0;
+  const float inverse_n = 1.0F / static_cast<float>(n_bytes);
+  float sum[16] = {};
+  for (int half = 0; half < 2; ++half)
+    for (int v = 0; v < 16; ++v) {
+      const float difference = static_cast<float>(counts.n[half][v]) * inverse_n - baseline.share[half][v];
+      sum[v] += difference * difference * baseline.inverse[half][v];
+    }
+  float total = 0;
+  for (const float x : sum) total += x;
+  return static_cast<double>(total);
+}
+
+bool is_usual_scale(std::uint32_t symbol, const ScaleBaseline& baseline) noexcept {
+  const bool is_signed = baseline.high < kScaleSymbols / 2;
+  const std::uint32_t magnitude = is_signed ? symbol % (kScaleSymbols / 2) : symbol;
+  if (magnitude == 0) return true;  // zero, or too small to be told from it
+  if (is_signed && symbol >= kScaleSymbols / 2 && !baseline.negative) return false;
+  return magnitude >= baseline.low && magnitude <= baseline.high;
+}
+
+std::uint32_t unusual_scales(const std::array<std::uint16_t, kScaleSymbols>& counts, const ScaleBaseline& baseline) noexcept {
+  std::uint32_t n = 0;
+  for (std::uint32_t s = 0; s < kScaleSymbols; ++s)
+    if (!is_usual_scale(s, baseline)) n += counts[s];
+  return n;
+}
+
+Baseline make_baseline(const ScanLayout& layout, std::span<const WindowCounts> samples) {
+  Baseline baseline;
+  baseline.n_samples = samples.size();
+  std::vector<std::uint32_t> peaks;
+  for (const WindowCounts& w : samples) peaks.push_back(w.peak);
+  baseline.peak = quantile(peaks, 0.5);
+  std::vector<double> entropies, divergences;
+  for (std::size_t s = 0; s < layout.streams.size(); ++s) {
+    StreamBaseline& stream = baseline.streams[s];
+    set_shares(stream, samples, s);
+    entropies.clear();
+    divergences.clear();
+    for (const WindowCounts& w : samples) {
+      if (w.n_bytes[s] < kLeastSampleBytes) continue;
+      entropies.push_back(entropy_of(w.streams[s]));
+      divergences.push_back(divergence(w.streams[s], w.n_bytes[s], stream));
+    }
+    stream.usual = quantile(entropies, 0.5);
+    stream.typical = quantile(divergences, 0.75);
+  }
+  for (std::size_t s = 0; s < layout.scales.size(); ++s) baseline.scales[s] = scale_baseline(layout.scales[s], samples, s);
+  return baseline;
+}
+
+}  // namespace apr::inspect
