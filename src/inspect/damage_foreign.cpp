@@ -34,7 +34,8 @@ class Foreign {
 
   void run(std::size_t first, std::size_t last) const {
     const DataRange windows = data_range(tensor_, first, last);
-    if (context_.explained(tensor_, windows.begin, windows.end) * 2 >= windows.end - windows.begin) return;
+    const std::uint64_t explained = context_.explained(tensor_, windows.begin, windows.end);
+    if (explained * (last - first < 2 ? 8 : 2) >= windows.end - windows.begin) return;  // its ends make windows unusual, too
     unsigned flags = 0;
     std::size_t n_uniform = 0, n_flagged = 0;
     for (std::size_t w = first; w <= last; ++w) {
@@ -59,12 +60,7 @@ class Foreign {
     WindowCounts counts;
     const std::uint64_t begin = (tensor_.first_window + window) * kWindowBytes;
     count_window(kernels_, tensor_.target, begin, begin + kWindowBytes, counts);
-    double worst = 0;
-    for (std::size_t s = 0; s < layout_.streams.size(); ++s)
-      if (counts.n_bytes[s] >= 32)
-        worst = std::max(worst, divergence(counts.streams[s], counts.n_bytes[s], baseline_.streams[s]) /
-                                    (baseline_.streams[s].limit + kChance / counts.n_bytes[s]));
-    return worst;
+    return worst_stream(counts, tensor_.target, baseline_).times;
   }
 
   // ---- blocks with scales -------------------------------------------------------------------------------------------
@@ -123,6 +119,22 @@ class Foreign {
     return a < b ? DataRange{a * unit, b * unit} : windows;
   }
 
+  static Verdict swapped_verdict(std::uint64_t width, double as_is, double share) {
+    return {DamageCause::ByteSwapped, Certainty::Strong,
+            fmt::format("{:.0f} % of the scales are usual as they stand, {:.0f} % when every {} bytes are reversed", 100 * as_is,
+                        100 * share, width),
+            std::nullopt};
+  }
+  Verdict shifted_verdict(std::uint64_t by, double as_is, double share) const {
+    const auto unit = static_cast<std::int64_t>(layout_.unit_bytes);
+    auto shift = static_cast<std::int64_t>(by);
+    if (shift > unit / 2) shift -= unit;
+    return {DamageCause::Shifted, Certainty::Strong,
+            fmt::format("{:.0f} % of the scales are usual as they stand, {:.0f} % when read {:+} bytes on", 100 * as_is,
+                        100 * share, shift),
+            shift};
+  }
+
   Verdict judge_blocks(DataRange range, bool uniform) const {
     const double as_is = share_usual(range, [](std::uint64_t at) { return at; });
     double best = 0;
@@ -131,24 +143,17 @@ class Foreign {
       const double share = share_usual(range, [k](std::uint64_t at) { return at + k; });
       if (share > best) best = share, best_shift = k;
     }
-    for (const std::uint64_t width : {2U, 4U, 8U}) {
-      const double share =
-          share_usual(range, [width](std::uint64_t at) { return at - at % width + width - 1 - at % width; });
-      if (share >= kRestored && share >= best)
-        return {DamageCause::ByteSwapped, Certainty::Strong,
-                fmt::format("{:.0f} % of the scales are usual as they stand, {:.0f} % when every {} bytes are reversed",
-                            100 * as_is, 100 * share, width),
-                std::nullopt};
-    }
-    if (best >= kRestored) {
-      const auto unit = static_cast<std::int64_t>(layout_.unit_bytes);
-      auto shift = static_cast<std::int64_t>(best_shift);
-      if (shift > unit / 2) shift -= unit;
-      return {DamageCause::Shifted, Certainty::Strong,
-              fmt::format("{:.0f} % of the scales are usual as they stand, {:.0f} % when read {:+} bytes on", 100 * as_is,
-                          100 * best, shift),
-              shift};
-    }
+    // The six high bits that are looked at stand in one byte: a shift by -1 brings it to the same place as a reversal of pairs.
+    // What begins inside the tensor and goes on to its end is the shift.
+    const bool to_the_end = range.end + layout_.unit_bytes >= tensor_.target.data.size() && range.begin >= 8 * layout_.unit_bytes;
+    const auto swapped = [&](std::uint64_t width) {
+      return share_usual(range, [width](std::uint64_t at) { return at - at % width + width - 1 - at % width; });
+    };
+    const double pairs = swapped(2);
+    if (pairs >= kRestored && pairs >= best && !(best >= kRestored && to_the_end)) return swapped_verdict(2, as_is, pairs);
+    if (best >= kRestored) return shifted_verdict(best_shift, as_is, best);
+    for (const std::uint64_t width : {4U, 8U})
+      if (const double share = swapped(width); share >= kRestored) return swapped_verdict(width, as_is, share);
     if (uniform)
       return {DamageCause::RandomBytes, Certainty::Strong,
               fmt::format("all fields look like dice; {:.0f} % of the scales are usual", 100 * as_is), std::nullopt};
@@ -164,11 +169,7 @@ class Foreign {
     WindowCounts counts;
     const std::uint64_t at = tensor_.target.offset + begin;
     count_window(kernels_, tensor_.target, at, at + kSliceBytes, counts);
-    for (std::size_t s = 0; s < layout_.streams.size(); ++s)
-      if (counts.n_bytes[s] >= 32 && divergence(counts.streams[s], counts.n_bytes[s], baseline_.streams[s]) >
-                                         baseline_.streams[s].limit + kChance / counts.n_bytes[s])
-        return true;
-    return false;
+    return worst_stream(counts, tensor_.target, baseline_).times > 1;
   }
 
   DataRange ends_by_slices(DataRange windows) const {
@@ -196,9 +197,12 @@ class Foreign {
       }
     }
     const std::size_t planes = layout_.streams.size();
+    const std::size_t top = top_stream(tensor_.target);
     const auto fits = [&](const auto& plane_of) {
       for (std::size_t s = 0; s < planes; ++s)
-        if (divergence(sum.streams[s], sum.n_bytes[s], baseline_.streams[plane_of(s)]) >
+        if (layout_.float_bits > 0 && plane_of(s) == top) {
+          if (unusual_exponents(sum.streams[s], sum.n_bytes[s], baseline_) >= kUnusualShare) return false;
+        } else if (divergence(sum.streams[s], sum.n_bytes[s], baseline_.streams[plane_of(s)]) >
             2 * baseline_.streams[plane_of(s)].limit + kChance / std::max(1U, sum.n_bytes[s]))
           return false;
       return true;

@@ -80,7 +80,8 @@ bool may_not_be_finite(const WindowCounts& w, const ScanLayout& layout, std::uin
   return false;
 }
 
-WindowRecord judge(const WindowCounts& w, const ScanLayout& layout, const Baseline& baseline) {
+WindowRecord judge(const WindowCounts& w, const ScanTarget& target, const Baseline& baseline) {
+  const ScanLayout& layout = *target.layout;
   WindowRecord record;
   record.n_units = static_cast<std::uint16_t>(std::min<std::uint64_t>(w.n_units, UINT16_MAX));
   record.entropy = static_cast<std::uint16_t>(window_entropy(w, layout.streams.size()) * kEntropySteps + 0.5);
@@ -89,17 +90,12 @@ WindowRecord judge(const WindowCounts& w, const ScanLayout& layout, const Baseli
   unsigned flags = 0;
   if (w.screen.no_high_bit > 0 || w.screen.equal[0] > 0 || w.screen.equal[1] > 0 || w.screen.equal[2] > 0)
     flags |= kScreened;
-  double worst = 0;
-  for (std::size_t s = 0; s < layout.streams.size(); ++s) {
-    if (w.n_bytes[s] < 32) continue;
-    const double limit = baseline.streams[s].limit + kChance / w.n_bytes[s];
-    const double ratio = divergence(w.streams[s], w.n_bytes[s], baseline.streams[s]) / limit;
-    if (ratio > worst) worst = ratio, record.stream = static_cast<std::uint8_t>(s);
-  }
-  if (worst > 1) flags |= kDiverges;
+  const Excess worst = worst_stream(w, target, baseline);
+  record.stream = static_cast<std::uint8_t>(worst.stream);
+  if (worst.times > 1) flags |= kDiverges;
   for (std::size_t s = 0; s < layout.scales.size(); ++s) {
     const std::uint32_t unusual = unusual_scales(w.scales[s], baseline.scales[s]);
-    if (unusual >= 2 && unusual * 4 >= w.n_scales[s]) flags |= kScalesOff;
+    if (unusual >= 2 && unusual >= kUnusualShare * w.n_scales[s]) flags |= kScalesOff;
   }
   if (may_not_be_finite(w, layout, peak)) flags |= kNotFinite;
   if ((flags & kDiverges) != 0 && looks_like_dice(w, layout.streams.size())) flags |= kUniform;
@@ -219,7 +215,7 @@ class Pass {
       samples.emplace_back();
       count_window(kernels_, tensor.target, begin, begin + kWindowBytes, samples.back());
     }
-    group.baseline = make_baseline(*group.layout, samples);
+    group.baseline = make_baseline(*group.layout, model_.byte_order, samples);
     for (StreamBaseline& stream : group.baseline.streams)
       stream.limit = std::max(kDivergenceFloor, kDivergenceFactor * stream.typical);
   }
@@ -251,7 +247,7 @@ class Pass {
     for (std::uint64_t w = task.first; w < task.first + task.count; ++w) {
       const std::uint64_t begin = window_begin(tensor, w);
       count_window(kernels_, tensor.target, begin, begin + kWindowBytes, counts);
-      tensor.windows[w] = judge(counts, *group.layout, group.baseline);
+      tensor.windows[w] = judge(counts, tensor.target, group.baseline);
       totals.add(counts, *group.layout);
       if (with_anchors_) add_anchors(tensor, static_cast<std::uint32_t>(task.tensor), counts, anchors);
     }

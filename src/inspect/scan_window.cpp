@@ -10,6 +10,10 @@ namespace apr::inspect {
 namespace {
 
 constexpr double kLeastShare = 1e-3;         // of a value that no sample has: one stray value must not count as a change
+constexpr double kMixedLimit = 1;            // of the byte with the lowest exponent bits: moderate changes are a row's scale
+constexpr double kSpreadOut = 0.25;          // a top byte no value of which is more frequent is none
+constexpr std::uint32_t kTightOctaves = 9;   // scales of a sound window lie closer together; random ones span about 25
+constexpr float kUsualHighShare = 0.004F;    // of a high nibble that occurs; above the share that an absent one is given
 constexpr std::uint32_t kLeastSampleBytes = 64;
 constexpr std::size_t kTableSize = 1U << 13;
 
@@ -76,36 +80,82 @@ void set_shares(StreamBaseline& baseline, std::span<const WindowCounts> samples,
   }
 }
 
+/// Octaves of one step of the six high bits.
+std::uint32_t octaves_per_step(FieldEncoding encoding) {
+  return encoding == FieldEncoding::F16 || encoding == FieldEncoding::E4M3 ? 1 : encoding == FieldEncoding::E8M0 ? 4 : 8;
+}
+
+/// Magnitudes (symbols without their sign) of one window.
+struct Magnitudes {
+  std::vector<std::uint64_t> counts;
+  std::uint64_t n = 0, n_negative = 0;
+
+  Magnitudes(const std::array<std::uint16_t, kScaleSymbols>& symbols, std::uint32_t n_symbols) : counts(n_symbols) {
+    for (std::uint32_t s = 0; s < kScaleSymbols; ++s) {
+      counts[s % n_symbols] += symbols[s];
+      n += symbols[s];
+      if (s >= n_symbols) n_negative += symbols[s];
+    }
+  }
+  /// The symbol below which `share` of them lie.
+  [[nodiscard]] std::uint32_t quantile_of(double share) const {
+    auto left = static_cast<std::uint64_t>(share * static_cast<double>(n));
+    for (std::uint32_t s = 0; s < counts.size(); ++s) {
+      if (counts[s] > left) return s;
+      left -= counts[s];
+    }
+    return static_cast<std::uint32_t>(counts.size()) - 1;
+  }
+};
+
+/// From the windows whose scales lie close together: damaged ones do not, so nine of ten may be damaged.
 ScaleBaseline scale_baseline(const ScanScale& scale, std::span<const WindowCounts> samples, std::size_t index) {
   ScaleBaseline baseline;
   const bool is_signed = scale.encoding != FieldEncoding::E8M0;
   const std::uint32_t n_symbols = is_signed ? kScaleSymbols / 2 : kScaleSymbols;
-  std::vector<std::uint64_t> magnitude(n_symbols);
+  Magnitudes all({}, n_symbols);
   std::vector<double> entropies;
-  std::uint64_t n = 0, n_negative = 0;
+  std::size_t n_tight = 0, n_windows = 0;
   for (const WindowCounts& w : samples) {
-    std::vector<std::uint64_t> counts(w.scales[index].begin(), w.scales[index].end());
+    const std::vector<std::uint64_t> counts(w.scales[index].begin(), w.scales[index].end());
     if (w.n_scales[index] > 0) entropies.push_back(entropy_of(counts));
-    for (std::uint32_t s = 0; s < kScaleSymbols; ++s) {
-      if (s % n_symbols == 0) continue;  // zeros and subnormals say nothing
-      magnitude[s % n_symbols] += counts[s];
-      n += counts[s];
-      if (s >= n_symbols) n_negative += counts[s];
-    }
+    const Magnitudes m(w.scales[index], n_symbols);
+    if (m.n == 0) continue;
+    ++n_windows;
+    if ((m.quantile_of(0.95) - m.quantile_of(0.05)) * octaves_per_step(scale.encoding) > kTightOctaves) continue;
+    ++n_tight;
+    for (std::size_t s = 0; s < all.counts.size(); ++s) all.counts[s] += m.counts[s];
+    all.n += m.n;
+    all.n_negative += m.n_negative;
   }
   baseline.usual = quantile(entropies, 0.5);
-  baseline.negative = !is_signed || n_negative * 50 > n;
-  std::uint64_t below = 0;
-  std::uint32_t low = n_symbols - 1, high = 0;
-  for (std::uint32_t s = 0; s < n_symbols; ++s) {  // 2 % at either end may be wrong already
-    if (below * 50 <= n * 49) high = s;
-    below += magnitude[s];
-    if (below * 50 > n && low == n_symbols - 1) low = s;
+  if (n_tight * 10 < n_windows || all.n == 0) {  // nothing to go by: any scale of a weight below 4
+    baseline.low = 0;
+    baseline.high = scale.encoding == FieldEncoding::F16 ? 17 : n_symbols - 2;
+    return baseline;
   }
   const std::uint32_t margin = scale_margin(scale.encoding);
-  baseline.low = n == 0 ? 0 : low - std::min(low, margin);
-  baseline.high = n == 0 ? n_symbols - 1 : std::min(high + margin, n_symbols - 2);
+  const std::uint32_t low = all.quantile_of(0.01), high = all.quantile_of(0.99);
+  baseline.negative = !is_signed || all.n_negative * 50 > all.n;
+  baseline.low = low - std::min(low, margin);
+  baseline.high = std::min(high + margin, n_symbols - 2);
   return baseline;
+}
+
+/// Plain floats: the high nibbles of the top byte that occur, their neighbours, either sign, and zero.
+void set_usual_high(const ScanLayout& layout, const StreamBaseline& top, Baseline& baseline) {
+  bool occurs[8] = {};
+  bool any = false;
+  for (int v = 0; v < 16; ++v) {
+    occurs[v % 8] = occurs[v % 8] || (v % 8 != 0 && top.share[1][v] >= kUsualHighShare);
+    any = any || top.share[1][v] + top.share[1][v ^ 8] > kSpreadOut;
+  }
+  if (!any)  // nothing to go by: weights below 2, of f16 above 2^-15, of the others above 2^-63
+    for (int m = 0; m < 8; ++m) occurs[m] = layout.infinity == 0x7C00 ? m == 1 || m == 2 : m == 3;
+  for (int m = 0; m < 8; ++m) {
+    const bool usual = m == 0 || occurs[m] || (m > 0 && occurs[m - 1]) || (m < 7 && occurs[m + 1]);
+    baseline.usual_high[m] = baseline.usual_high[8 + m] = usual;
+  }
 }
 
 }  // namespace
@@ -220,12 +270,38 @@ std::uint32_t unusual_scales(const std::array<std::uint16_t, kScaleSymbols>& cou
   return n;
 }
 
-Baseline make_baseline(const ScanLayout& layout, std::span<const WindowCounts> samples) {
+std::size_t top_stream(const ScanTarget& target) noexcept {
+  return target.order == std::endian::little ? static_cast<std::size_t>(std::max(1, target.layout->period)) - 1 : 0;
+}
+
+double unusual_exponents(const kernels::NibbleCounts& top, std::uint32_t n, const Baseline& baseline) noexcept {
+  std::uint32_t unusual = 0;
+  for (int v = 0; v < 16; ++v)
+    if (!baseline.usual_high[v]) unusual += top.n[1][v];
+  return n == 0 ? 0 : static_cast<double>(unusual) / n;
+}
+
+Excess worst_stream(const WindowCounts& w, const ScanTarget& target, const Baseline& baseline) noexcept {
+  const ScanLayout& layout = *target.layout;
+  const std::size_t top = layout.float_bits > 0 ? top_stream(target) : kMostStreams;
+  const std::size_t mixed = layout.float_bits == 0 ? kMostStreams : target.order == std::endian::little ? top - 1 : top + 1;
+  Excess worst{0, top < kMostStreams ? top : 0};
+  for (std::size_t s = 0; s < layout.streams.size(); ++s) {
+    if (w.n_bytes[s] < 32) continue;
+    double times = 0;
+    if (s == top) {
+      times = unusual_exponents(w.streams[s], w.n_bytes[s], baseline) / kUnusualShare;
+    } else {
+      const double limit = s == mixed ? std::max(kMixedLimit, baseline.streams[s].limit) : baseline.streams[s].limit;
+      times = divergence(w.streams[s], w.n_bytes[s], baseline.streams[s]) / (limit + kChance / w.n_bytes[s]);
+    }
+    if (times > worst.times) worst = {times, s};
+  }
+  return worst;
+}
+
+Baseline make_baseline(const ScanLayout& layout, std::endian order, std::span<const WindowCounts> samples) {
   Baseline baseline;
-  baseline.n_samples = samples.size();
-  std::vector<std::uint32_t> peaks;
-  for (const WindowCounts& w : samples) peaks.push_back(w.peak);
-  baseline.peak = quantile(peaks, 0.5);
   std::vector<double> entropies, divergences;
   for (std::size_t s = 0; s < layout.streams.size(); ++s) {
     StreamBaseline& stream = baseline.streams[s];
@@ -240,6 +316,8 @@ Baseline make_baseline(const ScanLayout& layout, std::span<const WindowCounts> s
     stream.usual = quantile(entropies, 0.5);
     stream.typical = quantile(divergences, 0.75);
   }
+  if (layout.float_bits > 0)
+    set_usual_high(layout, baseline.streams[order == std::endian::little ? layout.streams.size() - 1 : 0], baseline);
   for (std::size_t s = 0; s < layout.scales.size(); ++s) baseline.scales[s] = scale_baseline(layout.scales[s], samples, s);
   return baseline;
 }

@@ -61,8 +61,7 @@ struct ScaleBaseline {
 struct Baseline {
   std::array<StreamBaseline, kMostStreams> streams;
   std::array<ScaleBaseline, kMostScales> scales;
-  std::uint64_t n_samples = 0;
-  std::uint32_t peak = 0;  // median of the samples' peaks
+  bool usual_high[16] = {};  // plain floats: high nibbles (sign, three exponent bits) that are usual for the top byte
 };
 
 /// 30 degrees of freedom give a divergence of 30 / n by chance alone; four times that is allowed on top of a limit.
@@ -70,6 +69,22 @@ inline constexpr double kChance = 120;
 
 /// Sum over both halves of (count / n - share)^2 / share: 0 when alike.
 [[nodiscard]] double divergence(const kernels::NibbleCounts& counts, std::uint32_t n_bytes, const StreamBaseline& baseline) noexcept;
+/// Plain floats: the share of elements whose high exponent bits are not usual. `top`: counts of the byte with the sign.
+[[nodiscard]] double unusual_exponents(const kernels::NibbleCounts& top, std::uint32_t n, const Baseline& baseline) noexcept;
+/// The stream with the sign of a plain float.
+[[nodiscard]] std::size_t top_stream(const ScanTarget& target) noexcept;
+/// A window with more unusual scales or exponents than this share is itself unusual. Healthy ones have next to none, a
+/// random f16 is outside in half of all cases (docs/gates.md).
+inline constexpr double kUnusualShare = 0.25;
+
+/// How many times its limit the worst stream is off, and which it is. Above 1 the window is unusual. Of plain floats the
+/// top byte counts by its unusual exponents: rows may be scaled as a whole.
+struct Excess {
+  double times = 0;
+  std::size_t stream = 0;
+};
+[[nodiscard]] Excess worst_stream(const WindowCounts& window, const ScanTarget& target, const Baseline& baseline) noexcept;
+
 /// Scales of a window outside the usual range.
 [[nodiscard]] std::uint32_t unusual_scales(const std::array<std::uint16_t, kScaleSymbols>& counts,
                                            const ScaleBaseline& baseline) noexcept;
@@ -78,6 +93,6 @@ inline constexpr double kChance = 120;
 [[nodiscard]] std::uint32_t scale_symbol(const std::byte* value, FieldEncoding encoding, std::endian order) noexcept;
 
 /// From windows spread over the tensors of one type and role.
-[[nodiscard]] Baseline make_baseline(const ScanLayout& layout, std::span<const WindowCounts> samples);
+[[nodiscard]] Baseline make_baseline(const ScanLayout& layout, std::endian order, std::span<const WindowCounts> samples);
 
 }  // namespace apr::inspect
