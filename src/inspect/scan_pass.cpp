@@ -29,13 +29,14 @@ struct Task {
   std::uint64_t first = 0, count = 0;  // windows of it
 };
 
-struct GroupTotals {
-  std::array<std::array<std::array<std::uint64_t, 16>, 2>, kMostStreams> counts{};
-  std::array<std::array<std::uint64_t, kScaleSymbols>, kMostScales> scale_counts{};
+/// Sums of one task: 256 windows of at most 8192 fit 32 bits.
+struct TaskTotals {
+  std::array<kernels::NibbleCounts, kMostStreams> counts{};
+  std::array<std::array<std::uint32_t, kScaleSymbols>, kMostScales> scale_counts{};
   void add(const WindowCounts& w, const ScanLayout& layout) {
     for (std::size_t s = 0; s < layout.streams.size(); ++s)
       for (std::size_t half = 0; half < 2; ++half)
-        for (std::size_t v = 0; v < 16; ++v) counts[s][half][v] += w.streams[s].n[half][v];
+        for (std::size_t v = 0; v < 16; ++v) counts[s].n[half][v] += w.streams[s].n[half][v];
     for (std::size_t s = 0; s < layout.scales.size(); ++s)
       for (std::size_t v = 0; v < kScaleSymbols; ++v) scale_counts[s][v] += w.scales[s][v];
   }
@@ -241,7 +242,7 @@ class Pass {
   void run_task(const Task& task) {
     TensorScan& tensor = data_.tensors[task.tensor];
     GroupScan& group = data_.groups[tensor.group];
-    GroupTotals totals;
+    TaskTotals totals;
     std::vector<Anchor> anchors;
     WindowCounts counts;
     for (std::uint64_t w = task.first; w < task.first + task.count; ++w) {
@@ -254,7 +255,7 @@ class Pass {
     const std::lock_guard lock(mutex_);
     for (std::size_t s = 0; s < kMostStreams; ++s)
       for (std::size_t half = 0; half < 2; ++half)
-        for (std::size_t v = 0; v < 16; ++v) group.counts[s][half][v] += totals.counts[s][half][v];
+        for (std::size_t v = 0; v < 16; ++v) group.counts[s][half][v] += totals.counts[s].n[half][v];
     for (std::size_t s = 0; s < kMostScales; ++s)
       for (std::size_t v = 0; v < kScaleSymbols; ++v) group.scale_counts[s][v] += totals.scale_counts[s][v];
     data_.anchors.insert(data_.anchors.end(), anchors.begin(), anchors.end());

@@ -55,6 +55,7 @@ struct StreamBaseline {
 struct ScaleBaseline {
   std::uint32_t low = 0, high = 31;
   bool negative = true;  // negative values are usual
+  std::array<std::uint16_t, kScaleSymbols> unusual{};  // all ones for a symbol outside of it
   double usual = 0;      // entropy of the six bits: median of the samples
 };
 

@@ -93,39 +93,48 @@ void count_nibbles(const uint8_t* bytes, int64_t width, int64_t stride, int64_t 
   for (; done < count && rest > 0; ++done) count_bytes(tail + stride * done, rest, period, counts);
 }
 
-void screen(const uint8_t* bytes, int64_t n, const uint8_t* end, const int64_t lag[3], ScreenCounts* counts) {
-  for (int64_t i = 0; i + 64 <= n; i += 64) {
-    const __m512i x = _mm512_loadu_si512(bytes + i);
-    counts->no_high_bit += _mm512_movepi8_mask(x) == 0 ? 1 : 0;
-    for (int k = 0; k < 3; ++k)
-      if (lag[k] > 0 && end - bytes >= i + lag[k] + 64)
-        counts->equal[k] += _mm512_cmpneq_epi64_mask(x, _mm512_loadu_si512(bytes + i + lag[k])) == 0 ? 1 : 0;
-  }
-}
-
 #else
 
 void count_nibbles(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, int period, NibbleCounts* counts) {
   for (int64_t s = 0; s < count; ++s) count_bytes(bytes + stride * s, width, period, counts);
 }
 
-void screen(const uint8_t* bytes, int64_t n, const uint8_t* end, const int64_t lag[3], ScreenCounts* counts) {
-  for (int64_t i = 0; i + 64 <= n; i += 64) {
-    uint64_t x[8], high = 0;
-    __builtin_memcpy(x, bytes + i, 64);
-    for (const uint64_t word : x) high |= word & 0x8080808080808080ULL;
-    counts->no_high_bit += high == 0 ? 1 : 0;
-    for (int k = 0; k < 3; ++k)
-      if (lag[k] > 0 && end - bytes >= i + lag[k] + 64) {
-        uint64_t y[8], differ = 0;
-        __builtin_memcpy(y, bytes + i + lag[k], 64);
-        for (int w = 0; w < 8; ++w) differ |= x[w] ^ y[w];
-        counts->equal[k] += differ == 0 ? 1 : 0;
-      }
-  }
+#endif
+
+uint64_t load_word(const uint8_t* p) {
+  uint64_t word;
+  __builtin_memcpy(&word, p, 8);
+  return word;
 }
 
+bool equal_chunks(const uint8_t* a, const uint8_t* b) {
+  uint64_t differ = 0;
+  for (int i = 0; i < 64; i += 8) differ |= load_word(a + i) ^ load_word(b + i);
+  return differ == 0;
+}
+
+bool no_high_bit(const uint8_t* p) {
+#if defined(__AVX512BW__)
+  return _mm512_movepi8_mask(_mm512_loadu_si512(p)) == 0;
+#else
+  uint64_t high = 0;
+  for (int k = 0; k < 64; k += 8) high |= load_word(p + k);
+  return (high & 0x8080808080808080ULL) == 0;
 #endif
+}
+
+void screen(const uint8_t* bytes, int64_t n, const uint8_t* end, const int64_t lag[3], ScreenCounts* counts) {
+  const int64_t last = n - 64;  // where the last chunk starts
+  int64_t last_of[3];           // and the last that has a partner at each lag
+  for (int k = 0; k < 3; ++k) last_of[k] = lag[k] <= 0 ? -1 : end - bytes - lag[k] - 64 < last ? end - bytes - lag[k] - 64 : last;
+  for (int64_t i = 0; i <= last; i += 64) {
+    const uint8_t* p = bytes + i;
+    counts->no_high_bit += no_high_bit(p) ? 1 : 0;
+    const uint64_t word = load_word(p);
+    for (int k = 0; k < 3; ++k)  // the first word differs nearly always
+      if (i <= last_of[k] && word == load_word(p + lag[k]) && equal_chunks(p, p + lag[k])) ++counts->equal[k];
+  }
+}
 
 uint16_t max_abs_16(const uint8_t* bytes, int64_t n_values) {
   uint16_t most = 0;
