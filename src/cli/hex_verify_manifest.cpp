@@ -6,7 +6,6 @@
 
 #include "apr/core/text.h"
 #include "apr/inspect/manifest.h"
-#include "src/cli/findings_text.h"
 #include "src/cli/hex_modes.h"
 #include "src/cli/hex_text_parts.h"
 #include "src/cli/manifest_json.h"
@@ -45,14 +44,11 @@ std::uint64_t repair_bytes(const ManifestCheck& check) {
   return bytes;
 }
 
-Finding finding_of(const Manifest& manifest, const ManifestCheck& check, const inspect::ChunkRange& range) {
+Finding finding_of(const ManifestCheck& check, const inspect::ChunkRange& range) {
   Finding finding;
   finding.rule = range.missing ? "manifest.chunk.missing" : "manifest.chunk.hash";
-  finding.message = fmt::format("{} {} what the manifest says",
-                                plural((range.size_bytes + manifest.chunk_bytes - 1) / manifest.chunk_bytes,
-                                       "chunk is", "chunks are"),
-                                range.missing ? "missing from" : "not");
-  if (range.missing) finding.message = "the file ends before this range, which the manifest has";
+  finding.message = range.missing ? "the file ends before this range, which the manifest has"
+                                  : "these chunks are not what the manifest says";
   finding.offset = range.offset;
   finding.file = check.files[range.file_index].path;
   finding.expected = fmt::format("{} bytes as hashed", range.size_bytes);
@@ -118,7 +114,14 @@ void append_tensors(std::string& out, const Style& style, const Manifest& manife
   table.append_to(out, style);
 }
 
-/// Commands that fetch each range and put it in its place; URL is the reader's to set.
+/// For a shell. A path with control characters is shown escaped, and is then no longer what a shell needs.
+std::string quoted_path(const std::string& path) {
+  std::string quoted = "'";
+  for (const char c : path) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return escaped(quoted + "'");
+}
+
+/// Commands that fetch each range and put it in its place; URL is the reader's to set: of the file, or of the folder of shards.
 void append_plan(std::string& out, const Style& style, const Manifest& manifest, const ManifestCheck& check) {
   append_heading(out, style, "REPAIR PLAN", fmt::format("fetch {} of {}", size_text(repair_bytes(check)), [&] {
     std::uint64_t total = 0;
@@ -126,14 +129,13 @@ void append_plan(std::string& out, const Style& style, const Manifest& manifest,
     return size_text(total);
   }()));
   for (const inspect::ChunkRange& range : check.ranges) {
-    std::string quoted = "'";
-    for (const char c : check.files[range.file_index].path) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    out += fmt::format("  curl -sfL -r {}-{} \"$URL\" | dd of={} bs=1M oflag=seek_bytes seek={} conv=notrunc\n",
-                       range.offset, range.offset + range.size_bytes - 1, escaped(quoted + "'"), range.offset);
+    const std::string name = manifest.files.size() > 1 ? "/" + escaped(manifest.files[range.file_index].name) : "";
+    out += fmt::format("  curl -sfL -r {}-{} \"$URL{}\" | dd of={} bs=1M oflag=seek_bytes seek={} conv=notrunc\n",
+                       range.offset, range.offset + range.size_bytes - 1, name, quoted_path(check.files[range.file_index].path), range.offset);
   }
   for (std::size_t i = 0; i < check.files.size(); ++i)
     if (check.files[i].extra_bytes > 0)
-      out += fmt::format("  truncate -s {} FILE  # {}\n", manifest.files[i].size_bytes, escaped(check.files[i].path));
+      out += fmt::format("  truncate -s {} {}\n", manifest.files[i].size_bytes, quoted_path(check.files[i].path));
 }
 
 void append(std::string& out, const Style& style, const Manifest& manifest, const ManifestCheck& check, bool repair_plan) {
@@ -154,7 +156,7 @@ int run_verify(const VerifyOptions& o, HexRun& run) {
   const auto paths = paths_of(manifest, run.shared.path);
   Progress progress(context, "verifying", Progress::Unit::Bytes);
   const ManifestCheck check = inspect::check_manifest(manifest, paths, context.globals.threads, progress.callback());
-  for (const inspect::ChunkRange& range : check.ranges) context.findings.push_back(finding_of(manifest, check, range));
+  for (const inspect::ChunkRange& range : check.ranges) context.findings.push_back(finding_of(check, range));
   for (std::size_t i = 0; i < check.files.size(); ++i)
     if (check.files[i].extra_bytes > 0) {
       Finding finding;

@@ -37,19 +37,20 @@ class Foreign {
     const std::uint64_t explained = context_.explained(tensor_, windows.begin, windows.end);
     if (explained * (last - first < 2 ? 8 : 2) >= windows.end - windows.begin) return;  // its ends make windows unusual, too
     unsigned flags = 0;
-    std::size_t n_uniform = 0, n_flagged = 0;
+    std::size_t n_flagged = 0;
     for (std::size_t w = first; w <= last; ++w) {
       flags |= tensor_.windows[w].flags;
-      n_uniform += (tensor_.windows[w].flags & kUniform) != 0 ? 1 : 0;
       n_flagged += (tensor_.windows[w].flags & (kDiverges | kScalesOff)) != 0 ? 1 : 0;
     }
     if (n_flagged < 2 && (flags & kScalesOff) == 0 && excess(first) < kSingleWindow) return;
     const bool by_scales = (flags & kScalesOff) != 0;
     const DataRange range = by_scales ? ends_by_scales(windows) : layout_.period > 0 ? ends_by_slices(windows) : windows;
     if (range.begin >= range.end) return;
-    const Verdict verdict = by_scales             ? judge_blocks(range, n_uniform * 2 >= n_flagged)
-                            : layout_.period > 1 ? judge_planes(range, n_uniform * 2 >= n_flagged)
-                                                 : judge_codes(first, n_uniform * 2 >= n_flagged);
+    const WindowCounts counts = counts_of(range);
+    const bool dice = looks_like_dice(counts, layout_.streams.size());
+    const Verdict verdict = by_scales             ? judge_blocks(range, dice)
+                            : layout_.period > 1 ? judge_planes(range, counts, dice)
+                                                 : judge_codes(first, dice);
     DamageRange& out = context_.add(verdict.cause, verdict.certainty, tensor_, range.begin, range.end, verdict.evidence);
     out.shift_bytes = verdict.shift;
   }
@@ -184,18 +185,24 @@ class Foreign {
     return {a, std::min(b, end)};
   }
 
-  Verdict judge_planes(DataRange range, bool uniform) const {
+  /// Of up to 32 windows spread over a range.
+  WindowCounts counts_of(DataRange range) const {
     WindowCounts sum{}, counts;
     const std::uint64_t n = std::max<std::uint64_t>(1, std::min(kTriedWindows, (range.end - range.begin) / kWindowBytes));
+    const std::uint64_t step = (range.end - range.begin) / n;
     for (std::uint64_t i = 0; i < n; ++i) {
-      const std::uint64_t at = tensor_.target.offset + range.begin + i * ((range.end - range.begin) / n);
-      count_window(kernels_, tensor_.target, at, std::min(at + kWindowBytes, tensor_.target.offset + range.end), counts);
+      const std::uint64_t at = tensor_.target.offset + range.begin + i * step;
+      count_window(kernels_, tensor_.target, at, at + std::min(kWindowBytes, step), counts);
       for (std::size_t s = 0; s < layout_.streams.size(); ++s) {
         sum.n_bytes[s] += counts.n_bytes[s];
         for (int half = 0; half < 2; ++half)
           for (int v = 0; v < 16; ++v) sum.streams[s].n[half][v] += counts.streams[s].n[half][v];
       }
     }
+    return sum;
+  }
+
+  Verdict judge_planes(DataRange range, const WindowCounts& sum, bool uniform) const {
     const std::size_t planes = layout_.streams.size();
     const std::size_t top = top_stream(tensor_.target);
     const auto fits = [&](const auto& plane_of) {

@@ -22,7 +22,6 @@ constexpr std::size_t kAnchorsPerTask = 1024;  // four times what one per 4 KiB 
 // Derivation: docs/gates.md, "Damage map".
 constexpr double kDivergenceFactor = 24;
 constexpr double kDivergenceFloor = 0.06;
-constexpr double kUniformLimit = 4;   // chi-squared of dice, as a multiple of its degrees of freedom
 
 struct Task {
   std::size_t tensor = 0;
@@ -44,21 +43,6 @@ struct TaskTotals {
 
 std::uint64_t window_begin(const TensorScan& tensor, std::uint64_t window) {
   return (tensor.first_window + window) * kWindowBytes;
-}
-
-/// Whether nothing but chance speaks against all 16 values being equally likely in both halves.
-bool looks_like_dice(const WindowCounts& w, std::size_t n_streams) {
-  bool any = false;
-  for (std::size_t s = 0; s < n_streams; ++s) {
-    if (w.n_bytes[s] < 128) continue;
-    any = true;
-    const double expected = w.n_bytes[s] / 16.0;
-    double chi = 0;
-    for (const auto& half : w.streams[s].n)
-      for (const std::uint32_t c : half) chi += (c - expected) * (c - expected) / expected;
-    if (chi > kUniformLimit * 30) return false;
-  }
-  return any;
 }
 
 std::uint32_t scale_peak(const WindowCounts& w, const ScanLayout& layout) {

@@ -5,12 +5,12 @@
 #include <cstring>
 
 #include "apr/core/bytes.h"
-#include "apr/inspect/scan.h"
 
 namespace apr::inspect {
 namespace {
 
 constexpr double kLeastShare = 1e-3;         // of a value that no sample has: one stray value must not count as a change
+constexpr double kUniformLimit = 4;          // chi-squared of dice, as a multiple of its degrees of freedom
 constexpr double kMixedLimit = 1;            // of the byte with the lowest exponent bits: moderate changes are a row's scale
 constexpr double kSpreadOut = 0.25;          // a top byte no value of which is more frequent is none
 constexpr std::uint32_t kTightOctaves = 9;   // scales of a sound window lie closer together; random ones span about 25
@@ -159,13 +159,6 @@ void set_usual_high(const ScanLayout& layout, const StreamBaseline& top, Baselin
   }
 }
 
-/// Asks for the next window while this one is counted: the counts read it in several strides, which no hardware follows
-/// across pages.
-void prefetch_behind(const std::byte* at, const std::byte* end) {
-  if (end - at < static_cast<std::ptrdiff_t>(kWindowBytes)) return;
-  for (std::uint64_t i = 0; i < kWindowBytes; i += 64) __builtin_prefetch(at + i);
-}
-
 /// Adds the six high bits of a value in each of n blocks. They stand in one byte for every encoding.
 void count_scale(const std::byte* at, std::uint64_t stride, std::uint64_t n, const ScanScale& scale, std::endian order,
                  std::array<std::uint16_t, kScaleSymbols>& counts) {
@@ -208,7 +201,6 @@ void count_window(const kernels::ScanKernels& kernels, const ScanTarget& target,
   if (out.n_units == 0) return;
   const std::byte* first = target.data.data() + out.first_unit * unit;
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(first);
-  prefetch_behind(first + out.n_units * unit, target.data.data() + target.data.size());
   const auto n_units = static_cast<std::int64_t>(out.n_units);
   const auto stride = static_cast<std::int64_t>(unit);
   if (layout.period > 0) {
@@ -286,6 +278,20 @@ std::uint32_t unusual_scales(const std::array<std::uint16_t, kScaleSymbols>& cou
   std::uint32_t n = 0;
   for (std::uint32_t s = 0; s < kScaleSymbols; ++s) n += static_cast<std::uint32_t>(counts[s] & baseline.unusual[s]);
   return n;
+}
+
+bool looks_like_dice(const WindowCounts& w, std::size_t n_streams) noexcept {
+  bool any = false;
+  for (std::size_t s = 0; s < n_streams; ++s) {
+    if (w.n_bytes[s] < 128) continue;
+    any = true;
+    const double expected = w.n_bytes[s] / 16.0;
+    double chi = 0;
+    for (const auto& half : w.streams[s].n)
+      for (const std::uint32_t c : half) chi += (c - expected) * (c - expected) / expected;
+    if (chi > kUniformLimit * 30) return false;
+  }
+  return any;
 }
 
 std::size_t top_stream(const ScanTarget& target) noexcept {

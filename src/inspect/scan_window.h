@@ -70,6 +70,8 @@ inline constexpr double kChance = 120;
 
 /// Sum over both halves of (count / n - share)^2 / share: 0 when alike.
 [[nodiscard]] double divergence(const kernels::NibbleCounts& counts, std::uint32_t n_bytes, const StreamBaseline& baseline) noexcept;
+/// Whether nothing but chance speaks against all 16 values being equally likely in both halves of every stream.
+[[nodiscard]] bool looks_like_dice(const WindowCounts& window, std::size_t n_streams) noexcept;
 /// Plain floats: the share of elements whose high exponent bits are not usual. `top`: counts of the byte with the sign.
 [[nodiscard]] double unusual_exponents(const kernels::NibbleCounts& top, std::uint32_t n, const Baseline& baseline) noexcept;
 /// The stream with the sign of a plain float.

@@ -207,7 +207,6 @@ CLASSES = {
     "foreign_bytes": inject_foreign_bytes, "non_finite": inject_non_finite, "extreme_value": inject_extreme,
     "bit_flip_14": flip(14), "bit_flip_13": flip(13),
 }
-# Faults that keep every statistic: a floor of 0, and 0 is what is expected.
 
 
 def overlaps(r, region):
@@ -217,12 +216,16 @@ def overlaps(r, region):
 class Score:
     def __init__(self):
         self.n = self.found = self.cause = self.start = self.alarms = 0
+        self.otherwise = collections.Counter()  # causes named where the injected one was not
 
     def add(self, injection, ranges, block):
         self.n += 1
         hit = [r for r in ranges if overlaps(r, injection.region)]
         self.found += bool(hit)
-        self.cause += any(r["cause"] in injection.cause for r in hit)
+        named = any(r["cause"] in injection.cause for r in hit)
+        self.cause += named
+        if hit and not named:
+            self.otherwise[hit[0]["cause"]] += 1
         self.start += any(abs(r["offset"] - injection.region[0]) <= max(4096, block) for r in hit)
         self.alarms += sum(not overlaps(r, injection.region) and not any(overlaps(r, a) for a in injection.also) for r in ranges)
 
@@ -285,9 +288,9 @@ def healthy_files(args):
 
 
 def print_table(rows, markdown):
-    head = ["class", "type", "cases", "found", "cause named", "start within 4 KiB or a block", "false alarms"]
+    head = ["class", "type", "cases", "found", "cause named", "start within 4 KiB or a block", "false alarms", "named otherwise"]
     if markdown:
-        print("| " + " | ".join(head) + " |\n|---|---|---:|---:|---:|---:|---:|")
+        print("| " + " | ".join(head) + " |\n|---|---|---:|---:|---:|---:|---:|---|")
     else:
         print("  ".join(head))
     for row in rows:
@@ -336,8 +339,10 @@ def main():
         for s in parts.values():
             for field in ("n", "found", "cause", "start", "alarms"):
                 setattr(total, field, getattr(total, field) + getattr(s, field))
+            total.otherwise.update(s.otherwise)
         for label, s in (list(parts.items()) if args.by_type else []) + [("all", total)]:
-            rows.append([name, label, s.n, s.found, s.cause, s.start, s.alarms])
+            otherwise = ", ".join(f"{cause} {n}" for cause, n in s.otherwise.most_common())
+            rows.append([name, label, s.n, s.found, s.cause, s.start, s.alarms, otherwise])
         if total.n == 0 or total.found < FLOORS.get(name, 0) * total.n:
             failed.append(name)
     print_table(rows, args.markdown)
