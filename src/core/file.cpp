@@ -103,8 +103,13 @@ const char* kind_of(mode_t mode) {
   return "a special file";
 }
 
+constexpr const char* kNoPipe = "a pipe cannot be read at any place: save it, or redirect a file (/dev/stdin < FILE)";
+
 Error not_found(const std::string& path, int error) {
-  return Error(ErrorCode::NotFound, fmt::format("cannot open the file: {}", std::strerror(error))).at(path);
+  Error failure(ErrorCode::NotFound, fmt::format("cannot open the file: {}", std::strerror(error)));
+  failure.file = path;
+  if (path == "-") failure.hint = kNoPipe;
+  return failure;
 }
 
 }  // namespace
@@ -119,7 +124,11 @@ MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
     struct stat status {};
     if (fstat(fd_, &status) != 0) throw Error(ErrorCode::Io, std::strerror(errno)).at(path_);
     if (!S_ISREG(status.st_mode))
-      throw Error(ErrorCode::NotFound, "not a regular file").at(path_).want("a regular file").got(kind_of(status.st_mode));
+      throw Error(ErrorCode::NotFound, "not a regular file")
+          .at(path_)
+          .want("a regular file")
+          .got(kind_of(status.st_mode))
+          .help(S_ISFIFO(status.st_mode) ? kNoPipe : "");
     size_ = static_cast<std::uint64_t>(status.st_size);
     mtime_ns_ = mtime_ns(status);
     if (size_ == 0) return;

@@ -40,6 +40,7 @@ bool MetadataReader::read() {
     return true;
   }
   const auto keep = [this](std::string text) { return r_.model.keep(std::move(text)); };
+  r_.model.metadata.reserve(std::min(json_count_members(cursor_), kMaxEntries));
   while (cursor_.next() == JsonToken::Key) {
     if (r_.model.metadata.size() == kMaxEntries) {
       r_.findings.error("apr.metadata.count", "more metadata entries than apr reads; the rest is not listed")

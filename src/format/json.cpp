@@ -426,6 +426,17 @@ Value json_value(JsonCursor& cursor, std::string_view text, std::uint64_t base_o
   }
 }
 
+std::size_t json_count_members(JsonCursor cursor) {
+  const std::size_t depth = cursor.depth();
+  std::size_t n = 0;
+  while (cursor.depth() >= depth) {
+    const JsonToken token = cursor.next();
+    if (token == JsonToken::Fault || token == JsonToken::End) break;
+    if (token == JsonToken::Key && cursor.depth() == depth) ++n;
+  }
+  return n;
+}
+
 void json_for_each(const ArrayRef& array, const std::function<bool(std::uint64_t, const Value&)>& visit) {
   const std::string_view text(reinterpret_cast<const char*>(array.bytes.data()), array.bytes.size());
   JsonCursor cursor(text, array.offset);

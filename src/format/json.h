@@ -100,6 +100,10 @@ class JsonCursor {
 [[nodiscard]] Value json_value(JsonCursor& cursor, std::string_view text, std::uint64_t base_offset,
                                const std::function<std::string_view(std::string)>& keep);
 
+/// Keys of the object that the cursor has just entered, so that a table can be made in one piece. The cursor itself
+/// stays where it is; a fault ends the count.
+[[nodiscard]] std::size_t json_count_members(JsonCursor cursor);
+
 /// Walks the elements of an array of encoding Json (ArrayRef::for_each). A string element lives during its visit.
 void json_for_each(const ArrayRef& array, const std::function<bool(std::uint64_t, const Value&)>& visit);
 

@@ -65,6 +65,7 @@ bool SafeTensorsHeaderReader::read_metadata(std::uint64_t key_at) {
     return cursor_.skip_value();
   }
   const auto keep = [this](std::string text) { return model_.keep(std::move(text)); };
+  model_.metadata.reserve(std::min(model_.metadata.size() + json_count_members(cursor_), kMaxMetadataEntries));
   while (cursor_.next() == JsonToken::Key) {
     if (model_.metadata.size() == kMaxMetadataEntries) {
       findings_.error("safetensors.metadata.count", "more entries in __metadata__ than apr reads")

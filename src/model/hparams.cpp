@@ -166,6 +166,27 @@ void read_vocabulary(HParamsReader& r, HParams& h, const WeightSource& weights) 
   r.note("n_vocab", "rows of " + std::string(embedding->name), fmt::format("{}", rows));
 }
 
+/// More rows than tokens is padding; fewer, and some texts cannot be run. Either may also be another model's vocabulary.
+void compare_vocabulary(const format::ModelFile& file, const WeightSource& weights, std::vector<Finding>& findings) {
+  const format::TensorInfo* embedding = weights.find(WeightRole::TokenEmbd);
+  const format::MetadataEntry* tokens = file.find_metadata("tokenizer.ggml.tokens");
+  if (tokens == nullptr) tokens = file.find_metadata("tokenizer.vocabulary");
+  const format::ArrayRef* list = tokens == nullptr ? nullptr : tokens->value.as_array();
+  if (embedding == nullptr || embedding->shape.empty() || list == nullptr) return;
+  const auto rows = static_cast<std::uint64_t>(embedding->shape.front());
+  if (list->count == rows) return;
+  Finding finding;
+  finding.rule = "model.vocab.rows";
+  finding.severity = Severity::Warning;
+  finding.message = "the vocabulary has not as many tokens as the embedding has rows";
+  finding.file = file.files[embedding->file_index]->path();
+  finding.offset = embedding->info_offset;
+  finding.field = embedding->name;
+  finding.expected = fmt::format("{} tokens, one for each row", rows);
+  finding.found = fmt::format("{} tokens", list->count);
+  findings.push_back(std::move(finding));
+}
+
 /// A file with more layers than it declares would run and answer nonsense.
 void check_layers_present(HParamsReader& r, const HParams& h, const WeightSource& weights) {
   if (h.n_layers == 0) return;
@@ -200,6 +221,7 @@ HParams parse_hparams(const format::ModelFile& file, std::vector<Finding>& findi
   read_sliding_layers(r, h);
   read_attention_scale(r, h);
   read_vocabulary(r, h, weights);
+  compare_vocabulary(file, weights, findings);
   check_layers_present(r, h, weights);
   return h;
 }

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tests/support/json_builder.h"
+#include "tests/support/safetensors_text.h"
 
 namespace apr::test {
 

@@ -1,14 +1,14 @@
-// Files with a JSON header, built byte by byte, good or bad on purpose; and a folder to put them in.
+// A folder to put files in, and the builders of files with a JSON header.
 #pragma once
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <string_view>
+
+#include "tests/support/safetensors_text.h"
 
 namespace apr::test {
 
@@ -44,26 +44,6 @@ inline std::string read_whole(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   EXPECT_TRUE(in.good()) << path;
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-/// A number as little-endian bytes.
-template <class T>
-std::string le(T value) {
-  std::string out(sizeof(T), '\0');
-  std::memcpy(out.data(), &value, sizeof(T));
-  return out;
-}
-
-/// A SafeTensors file: length, header, data.
-inline std::string safetensors(std::string_view header, std::string_view data = {}) {
-  return le<std::uint64_t>(header.size()).append(header).append(data);
-}
-
-/// One tensor's member of a SafeTensors header.
-inline std::string tensor_json(std::string_view name, std::string_view dtype, std::string_view shape,
-                               std::uint64_t begin, std::uint64_t end) {
-  return "\"" + std::string(name) + "\":{\"dtype\":\"" + std::string(dtype) + "\",\"shape\":" + std::string(shape) +
-         ",\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(end) + "]}";
 }
 
 }  // namespace apr::test

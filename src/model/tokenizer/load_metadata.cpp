@@ -158,6 +158,21 @@ class MetadataLoader {
       vocab().warn("tokenizer.tokens.duplicate", "several tokens have the same text; the last one is used",
                    "tokenizer.ggml.tokens", fmt::format("{} tokens", n_same));
     }
+    warn_of_odd_tokens(*texts);
+  }
+
+  void warn_of_odd_tokens(const std::vector<std::string>& texts) {
+    const auto n_empty = std::count(texts.begin(), texts.end(), "");
+    if (n_empty > 0)
+      vocab().warn("tokenizer.tokens.empty", "tokens without a text; they are called [EMPTY_<id>]",
+                   "tokenizer.ggml.tokens", fmt::format("{} tokens", n_empty));
+    std::size_t n_wrong = 0, first = 0;
+    for (std::size_t i = 0; i < texts.size(); ++i)
+      if ((vocab().attrs[i] & kAttrByte) != 0 && byte_of_token_text(texts[i]) < 0 && n_wrong++ == 0) first = i;
+    if (n_wrong > 0)
+      vocab().warn("tokenizer.tokens.byte", "tokens of the kind byte whose text names none; they stand for their text",
+                   "tokenizer.ggml.tokens",
+                   fmt::format("{} tokens, the first is \"{}\" at index {}", n_wrong, escaped(texts[first], 64), first));
   }
 
   static std::uint16_t attr_of(std::int64_t kind) {

@@ -8,6 +8,7 @@
 #include "apr/format/model_file.h"
 #include "src/format/readers.h"
 #include "tests/support/apr_builder.h"
+#include "tests/support/json_builder.h"
 
 namespace apr::format {
 namespace {

@@ -9,6 +9,7 @@
 #include "apr/format/writer.h"
 #include "src/format/readers.h"
 #include "tests/support/apr_builder.h"
+#include "tests/support/json_builder.h"
 
 namespace apr::format {
 namespace {

@@ -13,6 +13,7 @@
 #include "src/format/readers.h"
 #include "src/format/safetensors.h"
 #include "tests/support/apr_builder.h"
+#include "tests/support/json_builder.h"
 #include "tests/support/paths.h"
 
 namespace apr::format {
