@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds and runs every test: release with gcc, the sanitizers with clang, and the real models.
+# Builds and runs every test: release with gcc, the sanitizers and the fuzz targets with clang, and the real models.
 # usage: scripts/test.sh [--offline]     --offline leaves the real models out and says so
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -40,6 +40,11 @@ run_preset() {
 
 run_preset release
 run_preset asan
+
+step "Fuzz: 20 s a target" "the inputs are in build/fuzz/found; longer, or one alone: tests/fuzz/run.sh 600 gguf"
+tests/fuzz/run.sh 20 | tee build/fuzz.log
+add_count "fuzz" "$(sed -n 's/^fuzz: \([0-9]*\) targets passed.*/\1/p' build/fuzz.log)"
+done_step
 
 if [ -z "$offline" ]; then
   step "Real models" "they come from PyPI; without it run scripts/test.sh --offline"
