@@ -1,8 +1,8 @@
-#include "apr/convert/apr_names.h"
+#include "apr/format/apr_names.h"
 
 #include <algorithm>
 
-namespace apr::convert {
+namespace apr::format {
 namespace {
 
 constexpr LayoutRow kContract[] = {
@@ -74,4 +74,4 @@ std::string apr_name_of(std::string_view architecture, std::string_view gguf_nam
   return std::string(gguf_name);
 }
 
-}  // namespace apr::convert
+}  // namespace apr::format
