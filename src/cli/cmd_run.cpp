@@ -9,7 +9,6 @@
 #include <random>
 #include <utility>
 
-#include "apr/core/file.h"
 #include "apr/core/text.h"
 #include "apr/engine/device.h"
 #include "apr/engine/session.h"
@@ -17,6 +16,7 @@
 #include "apr/model/chat_prompt.h"
 #include "src/cli/commands.h"
 #include "src/cli/device_option.h"
+#include "src/cli/input.h"
 #include "src/cli/json_document.h"
 #include "src/cli/options.h"
 
@@ -43,44 +43,15 @@ struct RunFacts {
   std::uint64_t seed = 0;
 };
 
-std::string read_stdin() {
-  std::string text;
-  char buffer[1 << 16];
-  for (;;) {
-    const ssize_t n = ::read(STDIN_FILENO, buffer, sizeof buffer);
-    if (n < 0) {
-      check_interrupted();
-      throw Error(ErrorCode::Io, "standard input cannot be read");
-    }
-    if (n == 0) return text;
-    text.append(buffer, static_cast<std::size_t>(n));
-    if (text.size() > kMaxPromptBytes) {
-      throw Error(ErrorCode::Usage, "the prompt is too long")
-          .in("standard input")
-          .want(fmt::format("at most {} bytes", kMaxPromptBytes))
-          .got("more");
-    }
-  }
-}
-
 std::string read_prompt(const RunCommand& command) {
   if (command.has_prompt && command.prompt != "-") return command.prompt;
-  if (!command.prompt_file.empty()) {
-    const MappedFile file(command.prompt_file);
-    if (file.size() > kMaxPromptBytes) {
-      throw Error(ErrorCode::Usage, "the prompt is too long")
-          .at(command.prompt_file)
-          .want(fmt::format("at most {} bytes", kMaxPromptBytes))
-          .got(fmt::format("{}", file.size()));
-    }
-    return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-  }
+  if (!command.prompt_file.empty()) return read_text_file(command.prompt_file, kMaxPromptBytes);
   if (!command.has_prompt && ::isatty(STDIN_FILENO) == 1) {
     throw Error(ErrorCode::Usage, "there is no prompt")
         .want("PROMPT, -f FILE, or text on standard input")
         .help("apr run model.gguf \"Why is the sky blue?\"");
   }
-  return read_stdin();
+  return read_stdin(kMaxPromptBytes);
 }
 
 /// Seconds since 1970 as the local clock shows them, for templates that print the date.
@@ -137,7 +108,12 @@ Json run_json(const Context& context, const RunFacts& facts, const engine::Gener
   timings["n_prompt"] = t.n_prompt;
   put_number(timings, "prompt_s", t.prompt_s);
   put_rate(timings, "prompt_tokens_per_s", t.prompt_rate());
-  put_number(timings, "first_token_s", t.first_token_s);
+  if (out.tokens.empty()) {
+    timings["first_token_s"] = nullptr;
+    timings["first_token_s_reason"] = "no token was generated";
+  } else {
+    put_number(timings, "first_token_s", t.first_token_s);
+  }
   timings["n_decoded"] = t.n_decoded;
   put_number(timings, "decode_s", t.decode_s);
   put_rate(timings, "decode_tokens_per_s", t.decode_rate());
@@ -151,7 +127,7 @@ void log_timings(const engine::Generated& out) {
     return rate ? fmt::format("{:.1f} tokens/s", *rate) : "not timed";
   };
   spdlog::info("prompt: {} tokens in {:.3f} s, {}", t.n_prompt, t.prompt_s, shown(t.prompt_rate()));
-  spdlog::info("first token after {:.3f} s", t.first_token_s);
+  if (!out.tokens.empty()) spdlog::info("first token after {:.3f} s", t.first_token_s);
   spdlog::info("decode: {} tokens in {:.3f} s, {}; finished: {}", t.n_decoded, t.decode_s, shown(t.decode_rate()),
                engine::name(out.reason));
 }

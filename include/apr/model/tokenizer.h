@@ -44,6 +44,14 @@ struct DecodeOptions {
   bool strip_ends = false;    // first drop a leading BOS and a trailing EOS that encode() would have added
 };
 
+/// Where the tokens of a text begin in it.
+struct TokenOffsets {
+  /// A byte offset a token; nothing for a token that is not of the text (BOS) or that cannot be placed.
+  std::vector<std::optional<std::uint64_t>> begin;
+  /// Why tokens from some place on are without an offset; empty when every token of the text has one.
+  std::string absent_reason;
+};
+
 /// Ids that the model names or that are known by their text; nothing where the vocabulary has none.
 struct SpecialTokens {
   std::optional<std::int32_t> bos, eos, eot, eom, unk, sep, pad, mask;
@@ -66,6 +74,12 @@ class Tokenizer {
   [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text, EncodeOptions options = {}) const;
   /// Bytes of the ids; not always UTF-8. Throws Usage for an id that the vocabulary does not have.
   [[nodiscard]] std::string decode(std::span<const std::int32_t> ids, DecodeOptions options = {}) const;
+
+  /// Where in `text` each token of `ids` begins, ids = encode(text, options). Pieces are laid along the text; a space that
+  /// the tokenizer put in front or white space that it dropped is stepped over. Where a normaliser changed the text,
+  /// the offsets end with a reason.
+  [[nodiscard]] TokenOffsets offsets(std::string_view text, std::span<const std::int32_t> ids,
+                                     EncodeOptions options = {}) const;
 
   /// The bytes that a token stands for (control tokens: their text). Throws Usage for an id out of range.
   [[nodiscard]] const std::string& piece(std::int32_t id) const;

@@ -1,0 +1,187 @@
+// apr run, by running the real binary on a synthetic model: what it prints where, and that its options act.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/cli/apr_command.h"
+
+namespace apr::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class RunCommand : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TempFolder;
+    const RunResult made = apr_command({"synth", model(), "--preset", "tiny", "--quant", "q8_0", "--seed", "1"});
+    ASSERT_EQ(made.status, 0) << made.all();
+  }
+  static void TearDownTestSuite() { delete folder_; }
+  static std::string model() { return folder_->path("tiny.gguf"); }
+  /// apr run MODEL --raw PROMPT -n 12 and what else is asked for.
+  static std::vector<std::string> raw(std::vector<std::string> more = {}) {
+    std::vector<std::string> args = {"run", model(), "--raw", "the cat", "-n", "12"};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  }
+  static TempFolder* folder_;
+};
+TempFolder* RunCommand::folder_ = nullptr;
+
+TEST_F(RunCommand, OnlyTheTextIsOnStdoutAndJsonHoldsTheSame) {
+  const RunResult text = apr_command(raw({"--temp", "0"}));
+  EXPECT_EQ(text.status, 0) << text.all();
+  EXPECT_EQ(text.err, "");
+  const auto document = apr_json(raw({"--temp", "0"}), 0);
+  EXPECT_EQ(document["schema"], "apr.run/1");
+  std::string expected = document["text"];
+  if (!expected.empty() && expected.back() != '\n') expected += '\n';
+  EXPECT_EQ(text.out, expected);
+  EXPECT_EQ(document["finish_reason"], "length");
+  EXPECT_EQ(document["tokens"].size(), 12U);
+  EXPECT_TRUE(document["chat_template"].is_null());
+  const auto prompt = apr_json({"tokenize", model(), "the cat"}, 0);
+  EXPECT_EQ(document["prompt_tokens"], prompt["ids"]) << "apr tokenize shows what apr run --raw reads";
+  std::string ids;
+  for (const auto& id : document["tokens"]) ids += std::to_string(id.get<int>()) + " ";
+  EXPECT_EQ(apr_command({"tokenize", model(), "--decode", ids, "--skip-special"}).out, document["text"]);
+}
+
+TEST_F(RunCommand, TimingsAddUpAndAreShownWithV) {
+  const auto document = apr_json(raw({"--temp", "0"}), 0);
+  const auto& t = document["timings"];
+  EXPECT_EQ(t["n_prompt"], document["prompt_tokens"].size());
+  EXPECT_EQ(t["n_decoded"], 11) << "the first token comes from the prompt's logits";
+  EXPECT_GT(t["prompt_s"], 0.0);
+  EXPECT_GE(t["first_token_s"], t["prompt_s"]);
+  EXPECT_GT(t["decode_s"], 0.0);
+  EXPECT_NEAR(t["prompt_tokens_per_s"].get<double>(), t["n_prompt"].get<double>() / t["prompt_s"].get<double>(), 0.01);
+  EXPECT_NEAR(t["decode_tokens_per_s"].get<double>(), 11 / t["decode_s"].get<double>(), 0.01);
+  const RunResult shown = apr_command(raw({"--temp", "0", "-v"}));
+  for (const char* part : {"KV cache", "working memory", "tokens/s", "first token after", "decode: 11 tokens", "seed"})
+    EXPECT_THAT(shown.err, HasSubstr(part));
+  EXPECT_EQ(shown.out, apr_command(raw({"--temp", "0"})).out);
+  const auto one = apr_json({"run", model(), "--raw", "a", "-n", "1"}, 0)["timings"];
+  EXPECT_TRUE(one["decode_tokens_per_s"].is_null());
+  EXPECT_EQ(one["decode_tokens_per_s_reason"], "nothing was timed");
+  const auto none = apr_json({"run", model(), "--raw", "a", "-n", "0"}, 0);
+  EXPECT_TRUE(none["tokens"].empty());
+  EXPECT_TRUE(none["timings"]["first_token_s"].is_null());
+  EXPECT_EQ(none["timings"]["first_token_s_reason"], "no token was generated");
+}
+
+TEST_F(RunCommand, PromptFromArgumentFileAndStandardInput) {
+  const std::string expected = apr_command(raw({"--temp", "0"})).out;
+  const std::string file = folder_->write("prompt.txt", "the cat");
+  EXPECT_EQ(apr_command({"run", model(), "--raw", "-f", file, "-n", "12", "--temp", "0"}).out, expected);
+  for (const char* argument : {"-", ""}) {
+    const RunResult piped = run_command("/bin/sh", {"-c", "printf 'the cat' | '" + apr_binary() + "' run '" + model() +
+                                                              "' --raw -n 12 --temp 0 " + argument});
+    EXPECT_EQ(piped.out, expected) << piped.all();
+  }
+}
+
+TEST_F(RunCommand, SameIdsForAnyNumberOfThreads) {
+  for (const char* kind : {"", "--exact"}) {
+    std::vector<std::string> args = raw({"--temp", "0", "--threads", "1"});
+    if (*kind != '\0') args.push_back(kind);
+    const auto one = apr_json(args, 0);
+    args[args.size() - (*kind != '\0' ? 2 : 1)] = "2";
+    const auto two = apr_json(args, 0);
+    EXPECT_EQ(one["tokens"], two["tokens"]);
+    EXPECT_EQ(one["executor"].get<std::string>().starts_with("exact"), *kind != '\0');
+  }
+}
+
+TEST_F(RunCommand, TheSeedDecides) {
+  const auto draw = [&](const char* seed) {
+    return apr_json(raw({"--temp", "1.5", "--top-k", "0", "--seed", seed}), 0);
+  };
+  const auto first = draw("7");
+  EXPECT_EQ(first["seed"], 7);
+  EXPECT_EQ(first["tokens"], draw("7")["tokens"]);
+  EXPECT_NE(first["tokens"], draw("8")["tokens"]);
+  const auto drawn = apr_json(raw({"--temp", "1.5", "--top-k", "0"}), 0);
+  const std::string seed = std::to_string(drawn["seed"].get<std::uint64_t>());
+  EXPECT_EQ(draw(seed.c_str())["tokens"], drawn["tokens"]) << "the seed that was drawn repeats the run";
+}
+
+TEST_F(RunCommand, EverySamplingOptionActs) {
+  const auto tokens = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = raw({"--seed", "3", "-n", "40"});
+    args.erase(args.begin() + 4, args.begin() + 6);  // the 12
+    args.insert(args.end(), more.begin(), more.end());
+    return apr_json(args, 0)["tokens"];
+  };
+  const std::vector<std::string> free = {"--temp", "2", "--top-k", "0", "--top-p", "1", "--min-p", "0"};
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = free;
+    for (std::size_t i = 0; i < more.size(); i += 2) {
+      const auto at = std::find(all.begin(), all.end(), more[i]);
+      if (at != all.end()) {
+        *(at + 1) = more[i + 1];
+      } else {
+        all.insert(all.end(), {more[i], more[i + 1]});
+      }
+    }
+    return tokens(all);
+  };
+  const auto plain = with({});
+  EXPECT_EQ(plain, with({}));
+  EXPECT_NE(plain, with({"--top-k", "2"}));
+  EXPECT_NE(plain, with({"--top-p", "0.1"}));
+  EXPECT_NE(plain, with({"--min-p", "0.9"}));
+  EXPECT_NE(plain, with({"--temp", "0.01"}));
+  EXPECT_NE(plain, with({"--repeat-penalty", "100"}));
+  EXPECT_NE(plain, with({"--presence-penalty", "100"}));
+  EXPECT_NE(plain, with({"--frequency-penalty", "100"}));
+  EXPECT_NE(with({"--presence-penalty", "100"}), with({"--presence-penalty", "100", "--penalty-window", "1"}));
+  EXPECT_EQ(with({"--temp", "0"}), with({"--top-k", "1"})) << "the most probable token, twice";
+}
+
+TEST_F(RunCommand, TheChatTemplateIsTheDefault) {
+  const auto chat = apr_json({"run", model(), "hello", "-n", "1"}, 0);
+  EXPECT_FALSE(chat["chat_template"].is_null());
+  const auto system = apr_json({"run", model(), "hello", "-n", "1", "--system", "Be brief."}, 0);
+  EXPECT_GT(system["prompt_tokens"].size(), chat["prompt_tokens"].size());
+  EXPECT_EQ(apr_command({"run", model(), "hello", "--raw", "--system", "x"}).status, 2);
+}
+
+TEST_F(RunCommand, TheContextEndsTheText) {
+  const auto document = apr_json({"run", model(), "--raw", "a", "--ctx", "8", "--seed", "1", "--temp", "0"}, 0);
+  EXPECT_EQ(document["context"], 8);
+  EXPECT_THAT(document["finish_reason"].get<std::string>(), testing::AnyOf("context_full", "end_of_generation"));
+  EXPECT_LE(document["tokens"].size() + document["prompt_tokens"].size(), 9U);
+}
+
+TEST_F(RunCommand, CtrlCStopsWithWhatThereIs) {
+  const auto stop = [](pid_t pid) {
+    usleep(400'000);
+    kill(pid, SIGINT);
+  };
+  const std::vector<std::string> args = {"run", model(),  "--raw", "a",     "--exact", "--threads",
+                                         "1",   "--temp", "1",     "--ctx", "512"};
+  const RunResult text = apr_command(args, {.meanwhile = stop});
+  EXPECT_EQ(text.status, 130) << text.all();
+  EXPECT_EQ(text.signal, 0);
+}
+
+TEST_F(RunCommand, ANumberOutOfRangeIsRefused) {
+  for (const auto& [flag, value] : {std::pair{"--temp", "-1"},
+                                    {"--temp", "nan"},
+                                    {"--top-p", "0"},
+                                    {"--top-p", "1.1"},
+                                    {"--min-p", "2"},
+                                    {"--repeat-penalty", "0"},
+                                    {"--ctx", "0"},
+                                    {"--ctx", "513"},
+                                    {"--seed", "-1"}}) {
+    const RunResult result = apr_command(raw({flag, value}));
+    EXPECT_EQ(result.status, 2) << flag << ' ' << value << ": " << result.all();
+    EXPECT_THAT(result.err, HasSubstr(flag));
+  }
+}
+
+}  // namespace
+}  // namespace apr::test
