@@ -132,6 +132,15 @@ void log_timings(const engine::Generated& out) {
                engine::name(out.reason));
 }
 
+/// Rows of the embedding that pad it have no text; a sound model never chooses them.
+void require_known(std::int32_t token, const model::Tokenizer& tokenizer) {
+  if (token < tokenizer.n_vocab()) return;
+  throw Error(ErrorCode::Inference, "the model answered with an id that the vocabulary does not have")
+      .want(fmt::format("0 to {}", tokenizer.n_vocab() - 1))
+      .got(fmt::format("{}", token))
+      .help("tokens are missing from the vocabulary, or the weights are damaged: apr qa FILE looks at both");
+}
+
 int run_model(const RunCommand& command, Context& context) {
   context.file = FileFacts{command.path, std::nullopt, {}};
   engine::check_options(command.sampler);
@@ -140,6 +149,7 @@ int run_model(const RunCommand& command, Context& context) {
   context.file->format = format::name(model.file->format);
   context.findings = model.file->findings;
   const model::Tokenizer tokenizer = model::Tokenizer::from_model(*model.file);
+  model::require_rows(*model.file, tokenizer, model.plan.hparams);
   const auto& odd = tokenizer.findings();
   context.findings.insert(context.findings.end(), odd.begin(), odd.end());
 
@@ -176,6 +186,7 @@ int run_model(const RunCommand& command, Context& context) {
   generate.end_tokens.assign(ends.begin(), ends.end());
   engine::Session session(*executor, sampler);
   const engine::Generated out = session.generate(facts.prompt_tokens, generate, [&](std::int32_t token) {
+    require_known(token, tokenizer);
     show(detokenizer.push(token));
     return true;
   });

@@ -8,13 +8,11 @@
 #include <vector>
 
 #include "apr/core/bytes.h"
-#include "apr/core/file.h"
 #include "apr/kernels/dispatch.h"
+#include "src/diag/chunks.h"
 
 namespace apr::diag {
 namespace {
-
-constexpr std::uint64_t kChunkBlocksBytes = 1 << 20;  // stored bytes of a piece of work
 
 /// What one chunk of a tensor gives.
 struct Piece {
@@ -29,17 +27,6 @@ double f16_value(std::uint16_t bits) {
   const double sign = (bits & 0x8000) != 0 ? -1 : 1;
   if (exponent == 31) return mantissa != 0 ? std::nan("") : sign * HUGE_VAL;
   return exponent == 0 ? sign * std::ldexp(mantissa, -24) : sign * std::ldexp(1024 + mantissa, exponent - 25);
-}
-
-/// Value of a scale field of a little-endian block.
-double scale_value(const std::byte* at, FieldEncoding encoding) {
-  if (encoding == FieldEncoding::F16) return f16_value(load<std::uint16_t>(at));
-  if (encoding == FieldEncoding::F32) return static_cast<double>(load<float>(at));
-  return std::ldexp(1.0, static_cast<int>(*at) - 127);  // E8M0
-}
-
-bool is_scale(const BlockField& field) {
-  return field.encoding == FieldEncoding::F16 || field.encoding == FieldEncoding::F32 || field.encoding == FieldEncoding::E8M0;
 }
 
 void add_scales(const TypeInfo& type, std::span<const std::byte> blocks, Piece& piece) {
@@ -76,20 +63,11 @@ void merge_scales(Piece& into, const Piece& from) {
   into.scale_sum += from.scale_sum;
 }
 
-Piece read_piece(const TypeInfo& type, std::span<const std::byte> stored, std::endian order) {
+Piece read_piece(const TypeInfo& type, const Chunk& chunk) {
   Piece piece;
-  for (const std::byte b : stored) ++piece.bytes[static_cast<std::size_t>(b)];
-  std::vector<std::byte> swapped;
-  if (order == std::endian::big) {
-    swapped.assign(stored.begin(), stored.end());
-    swap_block_bytes(type, swapped);
-    stored = swapped;
-  }
-  const std::uint64_t n_blocks = stored.size() / type.block_bytes;
-  std::vector<float> values(n_blocks * type.block_elements);
-  kernels::dequantizer(type.type)(stored.data(), values.data(), static_cast<std::int64_t>(n_blocks));
-  piece.moments.add(values);
-  add_scales(type, stored, piece);
+  for (const std::byte b : chunk.raw) ++piece.bytes[static_cast<std::size_t>(b)];
+  piece.moments.add(chunk.values);
+  add_scales(type, chunk.blocks, piece);
   return piece;
 }
 
@@ -126,6 +104,16 @@ void fill(TensorFeatures& features, const Piece& all) {
 }
 
 }  // namespace
+
+double scale_value(const std::byte* at, FieldEncoding encoding) {
+  if (encoding == FieldEncoding::F16) return f16_value(load<std::uint16_t>(at));
+  if (encoding == FieldEncoding::F32) return static_cast<double>(load<float>(at));
+  return std::ldexp(1.0, static_cast<int>(*at) - 127);  // E8M0
+}
+
+bool is_scale(const BlockField& field) {
+  return field.encoding == FieldEncoding::F16 || field.encoding == FieldEncoding::F32 || field.encoding == FieldEncoding::E8M0;
+}
 
 void Moments::add(std::span<const float> values) {
   Moments part;
@@ -190,15 +178,10 @@ TensorFeatures compute_features(const format::ModelFile& model, const format::Te
     features.unread_reason = fmt::format("{} has no form in f32 that can be read in blocks", features.type);
     return features;
   }
-  const auto stored = model.data(tensor);
-  const std::uint64_t chunk = std::max<std::uint64_t>(1, kChunkBlocksBytes / type->block_bytes) * type->block_bytes;
-  const std::uint64_t n_chunks = (stored.size() + chunk - 1) / chunk;
-  std::vector<Piece> pieces(n_chunks);
-  pool.parallel_for(n_chunks, [&](std::uint64_t i) {
-    check_interrupted();
-    const auto part = stored.subspan(i * chunk, std::min<std::uint64_t>(chunk, stored.size() - i * chunk));
-    pieces[i] = read_piece(*type, part, model.byte_order);
-    release_pages(part);
+  const ChunkReader reader(model, tensor, type->block_bytes);
+  std::vector<Piece> pieces(reader.n_chunks());
+  pool.parallel_for(reader.n_chunks(), [&](std::uint64_t i) {
+    reader.read(i, [&](const Chunk& chunk) { pieces[i] = read_piece(*type, chunk); });
   });
   Piece all;
   for (const Piece& piece : pieces) {
@@ -207,7 +190,7 @@ TensorFeatures compute_features(const format::ModelFile& model, const format::Te
     merge_scales(all, piece);
   }
   fill(features, all);
-  bytes_done(stored.size());
+  bytes_done(tensor.size_bytes);
   return features;
 }
 

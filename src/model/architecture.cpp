@@ -31,6 +31,14 @@ bool is_listed(std::string_view list, std::string_view word) {
   }
 }
 
+Error big_endian(const format::ModelFile& file) {
+  return Error(ErrorCode::ModelLoad, "big-endian weights cannot be computed with")
+      .at(file.path)
+      .want("little-endian")
+      .got("big-endian")
+      .help("convert the file to little-endian first");
+}
+
 }  // namespace
 
 std::span<const Architecture> architectures() noexcept {
@@ -47,14 +55,21 @@ const Architecture* find_architecture(std::string_view name) noexcept {
 Plan build_plan(const format::ModelFile& file, const HParams& hparams) {
   const Architecture* arch = find_architecture(hparams.arch);
   APR_CHECK(arch != nullptr);  // read_hparams accepts no other
-  if (file.byte_order != std::endian::little) {
-    throw Error(ErrorCode::ModelLoad, "big-endian weights cannot be computed with")
-        .at(file.path)
-        .want("little-endian")
-        .got("big-endian")
-        .help("convert the file to little-endian first");
-  }
+  if (file.byte_order != std::endian::little) throw big_endian(file);
   return arch->build(hparams, WeightSource(file, arch->gemma_names));
+}
+
+WeightLog check_tensors(const format::ModelFile& file, const HParams& hparams) {
+  const Architecture* arch = find_architecture(hparams.arch);
+  APR_CHECK(arch != nullptr);
+  WeightLog log;
+  if (file.byte_order != std::endian::little) log.problems.push_back(big_endian(file));
+  try {
+    static_cast<void>(arch->build(hparams, WeightSource(file, arch->gemma_names, &log)));
+  } catch (Error& problem) {  // the contents of rope_freqs.weight
+    log.problems.push_back(std::move(problem));
+  }
+  return log;
 }
 
 Model load_model(format::ModelFile file) {

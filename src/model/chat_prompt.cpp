@@ -1,6 +1,7 @@
 #include "apr/model/chat_prompt.h"
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -79,6 +80,17 @@ ChosenTemplate choose_template(const format::ModelFile& file, const Tokenizer& t
   finding.hint = "use --raw to give the text to the model as it is";
   return {ChatTemplate::parse(fallback.source, fallback.name), "fallback " + std::string(fallback.name),
           std::move(finding)};
+}
+
+void require_rows(const format::ModelFile& file, const Tokenizer& tokenizer, const HParams& hparams) {
+  const auto n_tokens = static_cast<std::uint32_t>(tokenizer.n_vocab());
+  if (n_tokens <= hparams.n_vocab) return;
+  throw Error(ErrorCode::ModelLoad, "the vocabulary has more tokens than the embedding has rows")
+      .at(file.path)
+      .in("vocabulary")
+      .want("at most " + std::to_string(hparams.n_vocab) + " tokens")
+      .got(std::to_string(n_tokens))
+      .help("the tokenizer is another model's, or rows of the embedding are missing");
 }
 
 ChatPrompt make_chat_prompt(const ChatTemplate& chat_template, const Tokenizer& tokenizer,

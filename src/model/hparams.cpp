@@ -230,7 +230,10 @@ HParams read_hparams(const format::ModelFile& file) {
   std::vector<Finding> findings;
   HParams h = parse_hparams(file, findings);
   for (const Finding& finding : findings) {
-    if (finding.severity == Severity::Error) throw to_error(finding, ErrorCode::ModelLoad);
+    if (finding.severity != Severity::Error) continue;
+    Error refusal = to_error(finding, ErrorCode::ModelLoad);
+    if (refusal.hint.empty()) refusal.hint = "apr qa FILE --only architecture lists every rule that is broken";
+    throw refusal;
   }
   return h;
 }

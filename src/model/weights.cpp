@@ -34,6 +34,8 @@ constexpr std::string_view kTextPrefix = "model.";
 // Where a multimodal checkpoint keeps its text model: transformers up to 4.51, from 4.52 on, and APR's bare names.
 constexpr std::array<std::string_view, 3> kOtherPrefixes = {"language_model.model.", "model.language_model.", ""};
 
+constexpr const char* kContractHint = "the file is damaged or incomplete: apr qa FILE --only tensors lists all that is wrong";
+
 std::string shape_text(std::span<const std::int64_t> shape) {
   std::string text;
   for (const std::int64_t n : shape) text += (text.empty() ? "" : ", ") + std::to_string(n);
@@ -67,6 +69,17 @@ std::int64_t row_stride_of(const format::TensorInfo& tensor, std::int64_t rows, 
   const auto bytes = checked_mul<std::uint64_t>(static_cast<std::uint64_t>(rows) * type->block_bytes,
                                                 static_cast<std::uint64_t>(padded / block));
   return bytes && *bytes == tensor.size_bytes ? padded : cols;
+}
+
+/// Right in size, of no type and without bytes: a plan can be laid out with it, not run.
+Weight stand_in(const format::TensorInfo& tensor, WeightRole role, std::uint32_t layer,
+                std::span<const std::int64_t> shape) {
+  Weight weight;
+  weight.name = WeightSource::gguf_name(role, layer);
+  weight.tensor = &tensor;
+  weight.n_rows = shape.size() > 1 ? shape[0] : 1;
+  weight.n_cols = weight.row_stride = shape.back();
+  return weight;
 }
 
 }  // namespace
@@ -110,7 +123,8 @@ Weight WeightSource::checked(const format::TensorInfo& tensor, WeightRole role, 
         .at(path, tensor.info_offset)
         .in(field)
         .want(shape_text(shape))
-        .got(shape_text(tensor.shape));
+        .got(shape_text(tensor.shape))
+        .help(kContractHint);
   }
   if (!tensor.readable || !holds_real_numbers(tensor.type)) {
     throw Error(ErrorCode::ModelLoad, "a tensor's type cannot be computed with")
@@ -135,17 +149,32 @@ std::optional<Weight> WeightSource::optional(WeightRole role, std::uint32_t laye
                                              std::span<const std::int64_t> shape) const {
   const format::TensorInfo* tensor = find(role, layer);
   if (tensor == nullptr) return std::nullopt;
-  return checked(*tensor, role, layer, shape);
+  if (log_ == nullptr) return checked(*tensor, role, layer, shape);
+  ++log_->n_checked;
+  log_->used.push_back(tensor);
+  try {
+    return checked(*tensor, role, layer, shape);
+  } catch (Error& problem) {
+    log_->problems.push_back(std::move(problem));
+    return stand_in(*tensor, role, layer, shape);
+  }
 }
 
 Weight WeightSource::require(WeightRole role, std::uint32_t layer, std::span<const std::int64_t> shape) const {
   if (std::optional<Weight> weight = optional(role, layer, shape)) return *std::move(weight);
   const std::string hf = with_layer(gemma_ ? names_of(role).hf_gemma : names_of(role).hf, layer);
-  throw Error(ErrorCode::ModelLoad, "a tensor that the architecture needs is missing")
-      .at(file_.path)
-      .in("tensor " + gguf_name(role, layer))
-      .want(fmt::format("{}{}{} of shape {}", gguf_name(role, layer), hf.empty() ? "" : " or ", hf, shape_text(shape)))
-      .got(fmt::format("no tensor of that name among {}", file_.tensors.size()));
+  Error missing =
+      Error(ErrorCode::ModelLoad, "a tensor that the architecture needs is missing")
+          .at(file_.path)
+          .in("tensor " + gguf_name(role, layer))
+          .want(fmt::format("{}{}{} of shape {}", gguf_name(role, layer), hf.empty() ? "" : " or ", hf, shape_text(shape)))
+          .got(fmt::format("no tensor of that name among {}", file_.tensors.size()))
+          .help(kContractHint);
+  if (log_ == nullptr) throw missing;
+  static const format::TensorInfo kNoTensor{};
+  ++log_->n_checked;
+  log_->problems.push_back(std::move(missing));
+  return stand_in(kNoTensor, role, layer, shape);
 }
 
 }  // namespace apr::model

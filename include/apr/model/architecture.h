@@ -28,6 +28,9 @@ struct Architecture {
 /// ones), a broken rule of the hyperparameters, a missing or mis-shaped tensor, big-endian data.
 [[nodiscard]] Plan build_plan(const format::ModelFile& file, const HParams& hparams);
 
+/// All that build_plan() refuses in the tensors, instead of the first, and the tensors that the model computes with.
+[[nodiscard]] WeightLog check_tensors(const format::ModelFile& file, const HParams& hparams);
+
 /// An opened model with its plan; the plan's views point into `file`.
 struct Model {
   std::unique_ptr<format::ModelFile> file;

@@ -9,6 +9,7 @@
 #include "apr/core/error.h"
 #include "apr/format/model_file.h"
 #include "apr/model/chat_template.h"
+#include "apr/model/hparams.h"
 #include "apr/model/tokenizer.h"
 
 namespace apr::model {
@@ -23,6 +24,10 @@ struct ChosenTemplate {
 /// it. Throws InvalidFormat for a template that is no Jinja.
 [[nodiscard]] ChosenTemplate choose_template(const format::ModelFile& file, const Tokenizer& tokenizer,
                                              std::string_view architecture);
+
+/// Throws ModelLoad when the vocabulary has ids that the model has no embedding for. Fewer ids than rows are common: many
+/// models pad the rows.
+void require_rows(const format::ModelFile& file, const Tokenizer& tokenizer, const HParams& hparams);
 
 struct ChatPrompt {
   std::string text;

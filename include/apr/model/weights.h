@@ -5,7 +5,9 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "apr/core/error.h"
 #include "apr/core/tensor_type.h"
 #include "apr/format/model_file.h"
 
@@ -34,12 +36,21 @@ struct Weight {
   }
 };
 
+/// What a WeightSource was asked for, where it is to go on after a tensor that is wrong.
+struct WeightLog {
+  std::vector<Error> problems;                  // missing, mis-shaped, unusable: in the order in which they were asked for
+  std::vector<const format::TensorInfo*> used;  // the tensors that were found, right or wrong
+  std::uint64_t n_checked = 0;                  // tensors that had to be there, and optional ones that were
+};
+
 /// The tensors of a file by role. Names tried in this order: GGUF; Hugging Face with the prefix of a text or multimodal
 /// model; the same without a prefix (APR files of older tools).
 class WeightSource {
  public:
-  /// `gemma`: the architecture uses Gemma's Hugging Face names.
-  WeightSource(const format::ModelFile& file, bool gemma) : file_(file), gemma_(gemma) {}
+  /// `gemma`: the architecture uses Gemma's Hugging Face names. With a `log`, require() and optional() throw nothing:
+  /// they note what is wrong and return a weight without bytes, which nothing may be computed with.
+  WeightSource(const format::ModelFile& file, bool gemma, WeightLog* log = nullptr)
+      : file_(file), gemma_(gemma), log_(log) {}
 
   /// Null when there is none. `layer` is ignored for roles outside the layers.
   [[nodiscard]] const format::TensorInfo* find(WeightRole role, std::uint32_t layer = 0) const;
@@ -60,6 +71,7 @@ class WeightSource {
                                std::span<const std::int64_t> shape) const;
   const format::ModelFile& file_;
   bool gemma_;
+  WeightLog* log_;
 };
 
 }  // namespace apr::model

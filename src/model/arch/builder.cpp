@@ -17,7 +17,7 @@ namespace {
 std::vector<float> read_rope_factors(const WeightSource& source, std::uint32_t n_rot) {
   const std::array<std::int64_t, 1> shape = {n_rot / 2};
   const std::optional<Weight> tensor = source.optional(WeightRole::RopeFreqs, 0, shape);
-  if (!tensor) return {};
+  if (!tensor || tensor->bytes.empty()) return {};  // without bytes: wrong in shape or type, and noted
   const auto refuse = [&](std::string rule, std::string expected, std::string found) {
     return Error(ErrorCode::ModelLoad, std::move(rule))
         .at(source.file().path, tensor->tensor->offset)
