@@ -55,6 +55,8 @@ if [ -z "$offline" ]; then
   add_count "real models" "$(grep -c ' 0 differences' build/real_models.log)"
   "$python" tests/conformance/memory.py build/release/bin/apr "$smollm2" | tee build/memory.log
   add_count "memory" "$(grep -c ': within the limit' build/memory.log)"
+  tests/conformance/qa_damage.py build/release/bin/apr "$smollm2" | tee build/qa_damage.log
+  add_count "damaged models" "$(sed -n 's/^qa_damage: \([0-9]*\) models judged, 0 wrong$/\1/p' build/qa_damage.log)"
   done_step
 
   step "Tokenizers and templates" "the cases come from PyPI; without it run scripts/test.sh --offline"
