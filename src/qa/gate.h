@@ -39,6 +39,9 @@ class GateRun {
   GateResult& result_;
 };
 
+/// What follows from what a gate counted and noted; sets the message of a failure and of an error.
+[[nodiscard]] Verdict verdict_of(GateResult& result);
+
 #define APR_QA_GATE(symbol, name, compares) void run_gate_##symbol(GateRun& run);
 #include "apr/qa/gates.def"
 #undef APR_QA_GATE

@@ -77,22 +77,6 @@ bool is_the_models(ErrorCode code) {
          code == ErrorCode::Inference;
 }
 
-Verdict verdict_of(GateResult& result) {
-  const auto worst = std::find_if(result.findings.begin(), result.findings.end(),
-                                  [](const Finding& f) { return f.severity == Severity::Error; });
-  if (worst != result.findings.end()) {
-    const auto n = std::count_if(result.findings.begin(), result.findings.end(),
-                                 [](const Finding& f) { return f.severity == Severity::Error; });
-    result.message = worst->message;
-    if (!worst->tensor.empty()) result.message += ": " + worst->tensor;
-    if (n > 1) result.message += fmt::format(" (and {} more)", n - 1);
-    return Verdict::Fail;
-  }
-  if (result.n_compared > 0) return Verdict::Pass;
-  result.message = "nothing was compared";
-  return Verdict::Error;
-}
-
 void run_one(const GateInfo& gate, Subject& subject, GateResult& result) {
   const auto start = std::chrono::steady_clock::now();
   GateRun run(subject, result);
@@ -137,6 +121,22 @@ std::uint64_t QaReport::count(Verdict verdict) const noexcept {
 bool QaReport::passed() const noexcept {
   return count(Verdict::Pass) > 0 &&
          std::all_of(gates.begin(), gates.end(), [](const GateResult& g) { return g.good(); });
+}
+
+Verdict verdict_of(GateResult& result) {
+  const auto worst = std::find_if(result.findings.begin(), result.findings.end(),
+                                  [](const Finding& f) { return f.severity == Severity::Error; });
+  if (worst != result.findings.end()) {
+    const auto n = std::count_if(result.findings.begin(), result.findings.end(),
+                                 [](const Finding& f) { return f.severity == Severity::Error; });
+    result.message = worst->message;
+    if (!worst->tensor.empty()) result.message += ": " + worst->tensor;
+    if (n > 1) result.message += fmt::format(" (and {} more)", n - 1);
+    return Verdict::Fail;
+  }
+  if (result.n_compared > 0) return Verdict::Pass;
+  result.message = "nothing was compared";
+  return Verdict::Error;
 }
 
 void GateRun::skip(std::string reason) {

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "qa_fixture.h"
+#include "src/qa/gate.h"
 #include "tests/support/paths.h"
 
 namespace apr::qa {
@@ -60,6 +61,21 @@ TEST_F(RunnerTest, EveryGateSkippedIsAFailure) {
   const QaReport report = run_gates(path_, options);
   EXPECT_EQ(report.count(Verdict::Skip), gates().size());
   EXPECT_FALSE(report.passed());
+}
+
+TEST(Verdict, FollowsFromWhatWasCountedAndNoted) {
+  GateResult result;
+  EXPECT_EQ(verdict_of(result), Verdict::Error) << "nothing was compared";
+  EXPECT_EQ(result.message, "nothing was compared");
+  result.n_compared = 1;
+  EXPECT_EQ(verdict_of(result), Verdict::Pass);
+  result.findings.emplace_back().severity = Severity::Warning;
+  EXPECT_EQ(verdict_of(result), Verdict::Pass);
+  result.findings.emplace_back().message = "broken";
+  EXPECT_EQ(verdict_of(result), Verdict::Fail);
+  EXPECT_EQ(result.message, "broken");
+  result.n_compared = 0;
+  EXPECT_EQ(verdict_of(result), Verdict::Fail) << "what is wrong is wrong";
 }
 
 TEST_F(RunnerTest, SkippedAndUnchosenGatesSayWhy) {
