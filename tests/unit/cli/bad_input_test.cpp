@@ -73,6 +73,14 @@ TEST_F(BadInput, NaNInAWeight) {
   expect_refused({"run", path_, "hello", "--exact"}, ErrorCode::Inference, {"not finite", "blk.1.ffn_gate"});
 }
 
+TEST_F(BadInput, NaNInAnEarlyPieceOfAPromptIsNamedWhereItArose) {
+  model_.tensor("token_embd.weight").values['J' * 320 + 5] = NAN;
+  model_.write(path_);
+  const std::string prompt = "J" + std::string(400, 'x');  // more tokens than one run of the model takes
+  for (const char* executor : {"--threads=1", "--exact"})
+    expect_refused({"run", path_, prompt, "--raw", executor}, ErrorCode::Inference, {"not finite", "embed"});
+}
+
 TEST_F(BadInput, InfinityInTheOutputIsTheOutputs) {
   model_.tensor("output.weight").values[50] = INFINITY;
   run_refused(ErrorCode::Inference, {"not finite", "lm_head"});
