@@ -131,9 +131,10 @@ void check_options(const engine::Executor& executor, const ProfileOptions& o) {
   if (o.n_passes < 10)
     throw Error(ErrorCode::Usage, "a median of fewer than 10 passes says little").in("passes").want("at least 10").got(std::to_string(o.n_passes));
   const auto n_ctx = static_cast<std::int64_t>(executor.options().n_ctx);
-  if (o.n_prompt < 1 || o.n_prompt > n_ctx || o.depth < 0 || o.depth + 1 > n_ctx)
-    throw Error(ErrorCode::Usage, "prompt and depth must fit into the context")
-        .want(fmt::format("at most {} tokens", n_ctx)).got(fmt::format("prompt {}, depth {}", o.n_prompt, o.depth));
+  if (o.n_prompt < 1 || o.n_prompt > n_ctx || o.depth < 0 || o.depth + static_cast<std::int64_t>(o.n_passes) > n_ctx)
+    throw Error(ErrorCode::Usage, "prompt, and depth with the decode passes behind it, must fit into the context")
+        .want(fmt::format("at most {} tokens", n_ctx))
+        .got(fmt::format("prompt {}, depth {}, {} passes", o.n_prompt, o.depth, o.n_passes));
 }
 
 /// Feeds tokens [0, n) from position 0 on, in batches.
@@ -173,25 +174,28 @@ ProfileReport profile_model(engine::Executor& executor, const ProfileOptions& op
 
   // One pass is one forward(): a prompt longer than a batch is timed by its first batch.
   const std::int64_t n_prompt = std::min<std::int64_t>(options.n_prompt, executor.options().n_batch);
-  const auto tokens = sample_tokens(std::max(n_prompt, options.depth + 1), plan.hparams.n_vocab);
+  const auto n_decoded = static_cast<std::int64_t>(options.n_passes);
+  const auto tokens = sample_tokens(std::max(n_prompt, options.depth + n_decoded), plan.hparams.n_vocab);
   std::vector<float> logits(plan.hparams.n_vocab);
-  const auto run = [&](std::span<const std::int32_t> part, std::int64_t position, const char* phase_name) {
+  // Measured pass i runs `width` tokens at position first + i * stride; the warm-ups run where the first one does.
+  const auto run = [&](std::int64_t first, std::int64_t stride, std::int64_t width, std::uint64_t n_passes, const char* phase_name) {
     BrickProfiler profiler;
-    profiler.reserve(options.n_passes, plan.ops.size());
-    for (std::uint64_t i = 0; i < options.n_warmups + options.n_passes; ++i) {
+    profiler.reserve(n_passes, plan.ops.size());
+    for (std::uint64_t i = 0; i < options.n_warmups + n_passes; ++i) {
       check_interrupted();
+      const std::int64_t position = first + (i < options.n_warmups ? 0 : static_cast<std::int64_t>(i - options.n_warmups) * stride);
       executor.set_observer(i < options.n_warmups ? nullptr : &profiler);
-      executor.forward(part, static_cast<std::uint32_t>(position), engine::LogitsRequest::Last, logits);
+      executor.forward(std::span(tokens).subspan(static_cast<std::size_t>(position), static_cast<std::size_t>(width)),
+                       static_cast<std::uint32_t>(position), engine::LogitsRequest::Last, logits);
     }
     executor.set_observer(nullptr);
     Phase phase = summarize(phase_name, plan, profiler.passes(), report.roofs);
     phase.n_warmups = options.n_warmups;
     return phase;
   };
-  const std::span<const std::int32_t> all(tokens);
-  report.prefill = run(all.first(static_cast<std::size_t>(n_prompt)), 0, "prefill");
-  prefill(executor, all.first(static_cast<std::size_t>(options.depth)));
-  report.decode = run(all.subspan(static_cast<std::size_t>(options.depth), 1), options.depth, "decode");
+  report.prefill = run(0, 0, n_prompt, options.n_prompt_passes == 0 ? options.n_passes : options.n_prompt_passes, "prefill");
+  prefill(executor, std::span(tokens).first(static_cast<std::size_t>(options.depth)));
+  report.decode = run(options.depth, 1, 1, options.n_passes, "decode");
   report.witness = hash_of(logits);
   report.grade = grade_of(report.decode.efficiency);
   return report;

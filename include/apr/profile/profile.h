@@ -53,8 +53,9 @@ struct Phase {
 
 struct ProfileOptions {
   std::int64_t n_prompt = 128;  // tokens of a prefill pass
-  std::int64_t depth = 0;       // positions filled before a decode pass; at least 1
+  std::int64_t depth = 0;       // positions filled before the first decode pass; pass i runs at position depth + i
   std::uint64_t n_passes = 10;  // at least 10
+  std::uint64_t n_prompt_passes = 0;  // of the prefill; 0: n_passes
   std::uint64_t n_warmups = 3;
 };
 
