@@ -75,6 +75,8 @@ enum GgmlId : int {
 #include "kernels/cpu/ops/panel_types.inl"
 #include "kernels/cpu/ops/probe.inl"
 #include "kernels/cpu/ops/elementwise.inl"
+#include "kernels/cpu/ops/attention.inl"
+#include "kernels/cpu/ops/op_table.inl"
 // clang-format on
 
 namespace apr::kernels {

@@ -19,7 +19,7 @@ namespace {
 
 struct ProfileCommand {
   std::string path;
-  bool perf_grade = false, exact = false;
+  bool perf_grade = false, exact = false, no_repack = false;
   profile::ProfileOptions options;
   std::uint64_t n_ctx = 0;
   engine::DeviceRequest device = engine::DeviceRequest::Cpu;
@@ -150,6 +150,7 @@ int run_profile(const ProfileCommand& command, Context& context) {
   engine::ExecutorOptions options;
   options.n_threads = context.globals.threads;
   options.n_ctx = static_cast<std::uint32_t>(command.n_ctx);
+  options.repack = !command.no_repack;
   options.n_batch = static_cast<std::uint32_t>(command.options.n_prompt);
   const engine::ChosenExecutor chosen = choose_executor(model.plan, options, command.device, command.exact, context);
   const profile::ProfileReport report = profile::profile_model(*chosen.executor, command.options);
@@ -175,10 +176,14 @@ Run setup_profile(CLI::App& command) {
       "Tokens in the cache before a decode pass (0)");
   add_number(
       command, "--passes", [o](std::uint64_t n) { o->options.n_passes = n; }, 10, 100000,
-      "Measured passes after 3 warm-ups (10)");
+      "Measured passes after 3 warm-ups; each decode pass runs one token further (10)");
+  add_number(
+      command, "--prompt-passes", [o](std::uint64_t n) { o->options.n_prompt_passes = n; }, 1, 100000,
+      "Measured passes of the prefill, where they shall be other than --passes");
   add_number(
       command, "--ctx", [o](std::uint64_t n) { o->n_ctx = n; }, 1, 1U << 20,
       "Positions of the KV cache (the trained context, at most 4096)");
+  command.add_flag("--no-repack", o->no_repack, "Leave the weights in the file and repack them as they run")->excludes("--exact");
   command.footer(
       "  apr profile model.gguf --perf-grade\n"
       "  apr profile model.gguf --depth 2048 --passes 50\n"

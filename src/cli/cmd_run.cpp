@@ -27,7 +27,7 @@ constexpr std::size_t kMaxPromptBytes = 64u << 20;  // far more than any context
 
 struct RunCommand {
   std::string path, prompt, prompt_file, system;
-  bool has_prompt = false, raw = false, exact = false;
+  bool has_prompt = false, raw = false, exact = false, no_repack = false;
   engine::SamplerOptions sampler;
   std::optional<std::uint64_t> seed, n_predict;
   std::uint64_t n_ctx = 0;
@@ -158,6 +158,7 @@ int run_model(const RunCommand& command, Context& context) {
   engine::ExecutorOptions options;
   options.n_threads = context.globals.threads;
   options.n_ctx = static_cast<std::uint32_t>(command.n_ctx);
+  options.repack = !command.no_repack;
   const engine::ChosenExecutor chosen = choose_executor(model.plan, options, command.device, command.exact, context);
   engine::Executor* const executor = chosen.executor.get();
   facts.executor = executor->name();
@@ -254,6 +255,7 @@ Run setup_run(CLI::App& command) {
   auto* device = add_device(command, o->device);
   command.add_flag("--exact", o->exact, "Run the exact executor: f32 values, sums in double, slow")->excludes(device);
   add_sampling(command, o);
+  command.add_flag("--no-repack", o->no_repack, "Leave the weights in the file: the same tokens with less memory, slower")->excludes("--exact");
   command.footer(
       "  apr run model.gguf \"Why is the sky blue?\"\n"
       "  apr run model.gguf --raw \"Once upon a time\" -n 64 --temp 0\n"

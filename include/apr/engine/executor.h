@@ -54,6 +54,7 @@ struct ExecutorOptions {
   std::uint32_t n_batch = 256;           // most tokens of one forward() call
   unsigned n_threads = 0;                // 0: available_cpus()
   std::uint64_t memory_limit_bytes = 0;  // 0: available_memory()
+  bool repack = true;                    // fast executor: weights in own memory; false: made from the file as they run
 };
 inline constexpr std::uint32_t kDefaultContext = 4096;
 /// The options with every 0 replaced. Throws Usage for a context above the trained one of the model, or of no token.

@@ -12,9 +12,9 @@ inline float lane_sum(float* lanes) {
   return lanes[0];
 }
 
-void quantize_activation(const float* __restrict x, int64_t n_cols, int8_t* __restrict q, float* __restrict d,
+void quantize_activation(const float* __restrict x, int64_t n_groups, int width, int8_t* __restrict q, float* __restrict d,
                          float* __restrict s, int16_t* __restrict sums) {
-  for (int64_t g = 0; g < n_cols / 32; ++g, x += 32, q += 32) {
+  for (int64_t g = 0; g < n_groups; ++g, x += 32, q += 32 * width, d += width, s += width, sums += 2 * width) {
     int32_t largest = 0;  // magnitudes compare as integers; NaN and infinity are the largest
     for (int i = 0; i < 32; ++i) {
       const auto magnitude = static_cast<int32_t>(float_to_bits(x[i]) & 0x7FFFFFFFU);
@@ -33,10 +33,10 @@ void quantize_activation(const float* __restrict x, int64_t n_cols, int8_t* __re
         sum[h] += value;
       }
     const float nan = bits_to_float(0x7FC00000U);
-    d[g] = finite_group ? scale : nan;
-    s[g] = finite_group ? scale * static_cast<float>(sum[0] + sum[1]) : nan;
-    sums[2 * g] = static_cast<int16_t>(sum[0]);
-    sums[2 * g + 1] = static_cast<int16_t>(sum[1]);
+    *d = finite_group ? scale : nan;
+    *s = finite_group ? scale * static_cast<float>(sum[0] + sum[1]) : nan;
+    sums[0] = static_cast<int16_t>(sum[0]);
+    sums[1] = static_cast<int16_t>(sum[1]);
   }
 }
 
@@ -89,93 +89,16 @@ void gelu_mul(const float* a, const float* b, int64_t n, float* out) {
   }
 }
 
-void store_row_f16(const float* x, int64_t n, uint16_t* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = f32_to_f16(x[i]);
-}
-
-// ---- attention of one query row over one head's cache, in chunks of positions with online softmax ----
-
-inline constexpr int64_t attention_chunk = 64, max_head_dim = 512;
-
-/// Blocks of 16 elements that run together: enough independent sums to hide the latency of the FMA.
-inline constexpr int64_t attention_blocks = 4;
-
-/// scale * q.k for n positions; q is padded with zeros to whole blocks of 16.
 template <class V>
-void attention_scores(const float* q, const uint16_t* keys, int64_t stride, int64_t n, int64_t n_blocks, float scale, float* score) {
-  constexpr int parts = row_lanes / V::lanes;
-  for (int64_t i = 0; i < n; ++i, keys += stride) {
-    typename V::F sum[parts];
-    for (int p = 0; p < parts; ++p) sum[p] = V::splat_f(0.0f);
-    for (int64_t b = 0; b < n_blocks; ++b)
-      for (int p = 0; p < parts; ++p) {
-        const int64_t at = row_lanes * b + V::lanes * p;
-        sum[p] = V::fma(V::load_f32(reinterpret_cast<const uint8_t*>(q + at)), V::load_f16(reinterpret_cast<const uint8_t*>(keys + at)), sum[p]);
-      }
-    float lanes[row_lanes];
-    for (int p = 0; p < parts; ++p) V::store(lanes + V::lanes * p, sum[p]);
-    score[i] = scale * lane_sum(lanes);
+void store_row_f16(const float* __restrict x, int64_t n, uint16_t* __restrict out, int64_t stride) {
+  int64_t i = 0;
+  for (; i + V::lanes <= n; i += V::lanes) {
+    uint16_t half[V::lanes];
+    V::store_f16(half, V::load_f32(reinterpret_cast<const uint8_t*>(x + i)));
+    if (stride == 1) __builtin_memcpy(out + i, half, sizeof half);
+    else for (int k = 0; k < V::lanes; ++k) out[(i + k) * stride] = half[k];
   }
-}
-
-/// acc = acc * shrink + sum of weight[i] * value[i] over n positions, for `Blocks` blocks of 16 elements.
-template <class V, int Blocks>
-void attention_values(const float* weight, const uint16_t* values, int64_t stride, int64_t n, float shrink, float* acc) {
-  constexpr int parts = Blocks * row_lanes / V::lanes;
-  typename V::F sum[parts];
-  for (int p = 0; p < parts; ++p)
-    sum[p] = V::mul(V::load_f32(reinterpret_cast<const uint8_t*>(acc + V::lanes * p)), V::splat_f(shrink));
-  for (int64_t i = 0; i < n; ++i, values += stride) {
-    const auto w = V::splat_f(weight[i]);
-    for (int p = 0; p < parts; ++p)
-      sum[p] = V::fma(w, V::load_f16(reinterpret_cast<const uint8_t*>(values + V::lanes * p)), sum[p]);
-  }
-  for (int p = 0; p < parts; ++p) V::store(acc + V::lanes * p, sum[p]);
-}
-
-template <class V>
-void attention_row(const float* q, const KvHead* kv, int64_t first, int64_t last, int64_t head_dim, float scale, float* out) {
-  float query[max_head_dim], acc[max_head_dim], score[attention_chunk];
-  const int64_t n_blocks = (head_dim + row_lanes - 1) / row_lanes;
-  for (int64_t i = 0; i < n_blocks * row_lanes; ++i) {
-    query[i] = i < head_dim ? q[i] : 0.0f;
-    acc[i] = 0.0f;
-  }
-  float highest = bits_to_float(0xFF800000U), sum = 0.0f;
-  for (int64_t p = first; p < last; p += attention_chunk) {
-    const int64_t n = last - p < attention_chunk ? last - p : attention_chunk;
-    attention_scores<V>(query, kv->keys + p * kv->stride, kv->stride, n, n_blocks, scale, score);
-    const float before = highest;
-    for (int64_t i = 0; i < n; ++i) highest = score[i] > highest ? score[i] : highest;
-    // The first chunk multiplies zeros by e^-infinity = 0. A NaN score is never the highest and stays a NaN weight.
-    const float shrink = exp_f32(before - highest);
-    for (int64_t i = 0; i < n; ++i) score[i] = exp_f32(score[i] - highest);
-    sum *= shrink;
-    for (int64_t i = 0; i < n; ++i) sum += score[i];
-    const uint16_t* values = kv->values + p * kv->stride;
-    int64_t b = 0;
-    for (; b + attention_blocks <= n_blocks; b += attention_blocks)
-      attention_values<V, attention_blocks>(score, values + row_lanes * b, kv->stride, n, shrink, acc + row_lanes * b);
-    for (; b < n_blocks; ++b) attention_values<V, 1>(score, values + row_lanes * b, kv->stride, n, shrink, acc + row_lanes * b);
-  }
-  for (int64_t i = 0; i < head_dim; ++i) out[i] = acc[i] / sum;
-}
-
-template <class V>
-constexpr OpKernels op_kernels() {
-  OpKernels ops = {};
-  ops.lanes = V::lanes;
-  fill_panels<V>(ops.panel);
-  ops.quantize_activation = quantize_activation;
-  ops.rms_norm = rms_norm;
-  ops.add = add_rows;
-  ops.silu_mul = silu_mul;
-  ops.gelu_mul = gelu_mul;
-  ops.store_f16 = store_row_f16;
-  ops.attention = attention_row<V>;
-  ops.read_all = read_all;
-  ops.peak_int8 = peak_int8;
-  return ops;
+  for (; i < n; ++i) out[i * stride] = f32_to_f16(x[i]);
 }
 
 }  // namespace

@@ -117,127 +117,138 @@ void repack_panel(const uint8_t* rows, int64_t row_stride, int n_rows, int64_t n
   }
 }
 
-/// The 16 elements of half H of a group as 4 vectors of bytes.
-template <class V, int Bits, int H>
-inline __attribute__((always_inline)) void load_half(const uint8_t* p, typename V::I w[4]) {
+/// The 32 elements of a group as 8 vectors of bytes, as the file's type means them (unsigned).
+template <class V, int Bits>
+inline __attribute__((always_inline)) void load_group(const uint8_t* p, typename V::I w[8]) {
   constexpr int bytes = 4 * V::lanes;
   if constexpr (Bits == 8) {
-    for (int j = 0; j < 4; ++j) w[j] = V::load(p + (j + 4 * H) * bytes);
+    for (int j = 0; j < 8; ++j) w[j] = V::load(p + j * bytes);
     return;
   }
   if constexpr (Bits >= 4) {
-    for (int j = 0; j < 4; ++j) w[j] = V::template field<4 * H, 0, 15>(V::load(p + j * bytes));
+    for (int j = 0; j < 4; ++j) {
+      const auto both = V::load(p + j * bytes);
+      w[j] = V::template field<0, 0, 15>(both);
+      w[j + 4] = V::template field<4, 0, 15>(both);
+    }
     p += 4 * bytes;
   }
   if constexpr (Bits == 2 || Bits == 3 || Bits == 6) {
     constexpr int to = Bits == 6 ? 4 : 0;
-    const auto a = V::load(p), b = V::load(p + bytes);
-    const typename V::I top[4] = {V::template field<2 * H, to, 3>(a), V::template field<4 + 2 * H, to, 3>(a),
-                                  V::template field<2 * H, to, 3>(b), V::template field<4 + 2 * H, to, 3>(b)};
-    for (int j = 0; j < 4; ++j) w[j] = Bits == 6 ? V::or_(w[j], top[j]) : top[j];
+    const auto put = [&](typename V::I& at, typename V::I top) { at = Bits == 6 ? V::or_(at, top) : top; };
+    for (int v = 0; v < 2; ++v) {
+      const auto a = V::load(p + v * bytes);
+      put(w[2 * v], V::template field<0, to, 3>(a));
+      put(w[2 * v + 1], V::template field<4, to, 3>(a));
+      put(w[2 * v + 4], V::template field<2, to, 3>(a));
+      put(w[2 * v + 5], V::template field<6, to, 3>(a));
+    }
     p += 2 * bytes;
   }
   if constexpr (Bits == 3 || Bits == 5) {
     const auto a = V::load(p);
-    w[0] = V::or_(w[0], V::template field<4 * H, Bits - 1, 1>(a));
-    w[1] = V::or_(w[1], V::template field<4 * H + 1, Bits - 1, 1>(a));
-    w[2] = V::or_(w[2], V::template field<4 * H + 2, Bits - 1, 1>(a));
-    w[3] = V::or_(w[3], V::template field<4 * H + 3, Bits - 1, 1>(a));
+    w[0] = V::or_(w[0], V::template field<0, Bits - 1, 1>(a));
+    w[1] = V::or_(w[1], V::template field<1, Bits - 1, 1>(a));
+    w[2] = V::or_(w[2], V::template field<2, Bits - 1, 1>(a));
+    w[3] = V::or_(w[3], V::template field<3, Bits - 1, 1>(a));
+    w[4] = V::or_(w[4], V::template field<4, Bits - 1, 1>(a));
+    w[5] = V::or_(w[5], V::template field<5, Bits - 1, 1>(a));
+    w[6] = V::or_(w[6], V::template field<6, Bits - 1, 1>(a));
+    w[7] = V::or_(w[7], V::template field<7, Bits - 1, 1>(a));
   }
 }
 
-/// Exact sum over the 16 elements of half H of (q - offset) * x, or of table[q] * x.
-template <class V, class T, int H>
-inline __attribute__((always_inline)) typename V::I dot_half(const typename V::I w[4], const int8_t* x, int sum) {
-  if constexpr (T::table != nullptr || T::bits == 8) {
-    return V::dot16_signed(w, x + 16 * H, sum);
-  } else {
-    const auto dot = V::template dot16_unsigned<T::bits>(w, x + 16 * H);
-    return T::offset == 0 ? dot : V::sub(dot, V::splat(T::offset * sum));
-  }
-}
+template <class T>
+constexpr bool is_signed = T::table != nullptr || T::bits == 8;
 
-template <class V, class T, int H>
-inline __attribute__((always_inline)) void weights_of_half(const uint8_t* p, typename V::I w[4]) {
-  load_half<V, T::bits, H>(p, w);
+/// The weights in the form that the products of V take, and what has to come off: w = weight + offset.
+template <class V, class T>
+inline __attribute__((always_inline)) void load_weights(const uint8_t* p, typename V::I w[8]) {
+  load_group<V, T::bits>(p, w);
   if constexpr (T::table != nullptr)
-    for (int j = 0; j < 4; ++j) w[j] = V::lookup(w[j], T::table);
+    for (int j = 0; j < 8; ++j) w[j] = V::lookup(w[j], T::table);
+  if constexpr (is_signed<T> && V::unsigned_only)
+    for (int j = 0; j < 8; ++j) w[j] = V::flip_sign(w[j]);
 }
+template <class V, class T>
+constexpr int offset_of = is_signed<T> ? (V::unsigned_only ? 128 : 0) : T::offset;
 
-/// One column's views of the activations.
-struct Column {
+/// One block of columns: the activations of C tokens, group after group, in a group token after token.
+struct Columns {
   const int8_t* q;
   const float* d;
   const float* s;
   const int16_t* sums;
 };
 
-/// Groups that share one f16 scale: the integer sum of the whole group, then one FMA.
-template <class V, class T, int C>
-inline __attribute__((always_inline)) void step_simple(const uint8_t* p, const Column* x, int64_t g, typename V::F* acc) {
-  constexpr int L = V::lanes;
-  typename V::I w[4], sum[C];
-  weights_of_half<V, T, 0>(p, w);
-  for (int c = 0; c < C; ++c) sum[c] = dot_half<V, T, 0>(w, x[c].q + 32 * g, x[c].sums[2 * g]);
-  weights_of_half<V, T, 1>(p, w);
-  for (int c = 0; c < C; ++c) sum[c] = V::add(sum[c], dot_half<V, T, 1>(w, x[c].q + 32 * g, x[c].sums[2 * g + 1]));
-  const uint8_t* scales = p + T::bits * 4 * L;
-  const auto d = T::scale == Scale::D32 ? V::load_f32(scales) : V::load_f16(scales);
-  for (int c = 0; c < C; ++c) acc[c] = V::fma(V::to_f(sum[c]), V::mul(d, V::splat_f(x[c].d[g])), acc[c]);
-  if constexpr (T::scale == Scale::D16M16) {
-    const auto m = V::load_f16(scales + 2 * L);
-    for (int c = 0; c < C; ++c) acc[c] = V::fma(m, V::splat_f(x[c].s[g]), acc[c]);
+/// Exact sum over a group of weight * x.
+template <class V, class T>
+inline __attribute__((always_inline)) typename V::I dot_group(const typename V::I w[8], const int8_t* x, const int16_t* sums) {
+  if constexpr (is_signed<T> && !V::unsigned_only) {
+    return V::dot32_signed(w, x);
+  } else if constexpr (offset_of<V, T> == 0) {
+    return V::template dot32<T::bits>(w, x);
+  } else {
+    return V::template dot32<T::bits>(w, x, -offset_of<V, T> * (sums[0] + sums[1]));
   }
 }
 
-/// A super-block: integer scales inside, one f16 scale (and one of the minima) at its end.
-template <class V, class T, int C>
-inline __attribute__((always_inline)) void step_super(const uint8_t* p, const Column* x, int64_t u, typename V::F* acc) {
-  constexpr int L = V::lanes, plane_bytes = T::bits * 4 * L;
-  const uint8_t* scales = p + 8 * plane_bytes;
-  typename V::F part[C], least[C];
-  for (int c = 0; c < C; ++c) part[c] = least[c] = V::splat_f(0.0f);
-#pragma GCC unroll 1
-  for (int k = 0; k < 8; ++k, p += plane_bytes) {
-    const int64_t g = 8 * u + k;
-    typename V::I w[4], sum[C];
-    weights_of_half<V, T, 0>(p, w);
-    for (int c = 0; c < C; ++c) sum[c] = dot_half<V, T, 0>(w, x[c].q + 32 * g, x[c].sums[2 * g]);
-    if constexpr (T::scale == Scale::K32 || T::scale == Scale::K32M) {
-      weights_of_half<V, T, 1>(p, w);
-      const auto sc = T::scale == Scale::K32 ? V::load_i8(scales + k * L) : V::load_u8(scales + k * L);
-      for (int c = 0; c < C; ++c)
-        sum[c] = V::mul(V::add(sum[c], dot_half<V, T, 1>(w, x[c].q + 32 * g, x[c].sums[2 * g + 1])), sc);
-      if constexpr (T::scale == Scale::K32M) {
-        const auto mn = V::to_f(V::load_u8(scales + (8 + k) * L));
-        for (int c = 0; c < C; ++c) least[c] = V::fma(mn, V::splat_f(x[c].s[g]), least[c]);
-      }
-    } else {
-      const uint8_t* at = scales + 2 * k * L;
-      auto sc = V::load_i8(at), sc2 = V::load_i8(at + L);
-      if constexpr (T::scale == Scale::K16M) {
-        const auto packed = V::load_u8(at), packed2 = V::load_u8(at + L);
-        const auto mn = V::template field<4, 0, 15>(packed), mn2 = V::template field<4, 0, 15>(packed2);
-        sc = V::template field<0, 0, 15>(packed);
-        sc2 = V::template field<0, 0, 15>(packed2);
-        for (int c = 0; c < C; ++c) {
-          const auto both = V::add(V::mul(mn, V::splat(x[c].sums[2 * g])), V::mul(mn2, V::splat(x[c].sums[2 * g + 1])));
-          least[c] = V::fma(V::to_f(both), V::splat_f(x[c].d[g]), least[c]);
-        }
-      }
-      for (int c = 0; c < C; ++c) sum[c] = V::mul(sum[c], sc);
-      weights_of_half<V, T, 1>(p, w);
-      for (int c = 0; c < C; ++c)
-        sum[c] = V::add(sum[c], V::mul(dot_half<V, T, 1>(w, x[c].q + 32 * g, x[c].sums[2 * g + 1]), sc2));
-    }
-    for (int c = 0; c < C; ++c) part[c] = V::fma(V::to_f(sum[c]), V::splat_f(x[c].d[g]), part[c]);
+/// Scales and minima of a group, one row per lane.
+template <class V>
+struct GroupScales {
+  typename V::F d, m;    // weight = d q + m, or d q - m for super-blocks
+  typename V::I sc[2], mn;  // Scale::K16, K16M: factors of the halves; minima of the halves as pairs of int16
+};
+
+/// The scales of group k of a unit whose scales start at `scales`.
+template <class V, class T>
+inline __attribute__((always_inline)) void load_scales(const uint8_t* scales, int k, GroupScales<V>& g) {
+  constexpr int L = V::lanes;
+  if constexpr (T::scale == Scale::D32) g.d = V::load_f32(scales);
+  if constexpr (T::scale == Scale::D16 || T::scale == Scale::D16M16) g.d = V::load_f16(scales);
+  if constexpr (T::scale == Scale::D16M16) g.m = V::load_f16(scales + 2 * L);
+  if constexpr (T::scale == Scale::K32) g.d = V::mul(V::load_f16(scales + 8 * L), V::to_f(V::load_i8(scales + k * L)));
+  if constexpr (T::scale == Scale::K32M) {
+    g.d = V::mul(V::load_f16(scales + 16 * L), V::to_f(V::load_u8(scales + k * L)));
+    g.m = V::mul(V::load_f16(scales + 18 * L), V::to_f(V::load_u8(scales + (8 + k) * L)));
   }
-  constexpr int n_scale_bytes = scale_bytes(T::scale) - (has_min(T::scale) ? 4 : 2);
-  const auto d = V::load_f16(scales + n_scale_bytes * L);
-  for (int c = 0; c < C; ++c) acc[c] = V::fma(d, part[c], acc[c]);
-  if constexpr (has_min(T::scale)) {
-    const auto dmin = V::load_f16(scales + (n_scale_bytes + 2) * L);
-    for (int c = 0; c < C; ++c) acc[c] = V::fnma(dmin, least[c], acc[c]);
+  if constexpr (T::scale == Scale::K16) {
+    g.d = V::load_f16(scales + 16 * L);
+    for (int h = 0; h < 2; ++h) g.sc[h] = V::load_i8(scales + (2 * k + h) * L);
+  }
+  if constexpr (T::scale == Scale::K16M) {
+    g.d = V::load_f16(scales + 16 * L);
+    g.m = V::load_f16(scales + 18 * L);
+    typename V::I minima[2];
+    for (int h = 0; h < 2; ++h) {
+      const auto both = V::load_u8(scales + (2 * k + h) * L);
+      g.sc[h] = V::template field<0, 0, 15>(both);
+      minima[h] = V::template field<4, 0, 15>(both);
+    }
+    g.mn = V::pairs(minima[0], minima[1]);
+  }
+}
+
+/// acc[c] += weights of a group . column c, scaled.
+template <class V, class T, int C>
+inline __attribute__((always_inline)) void step_group(const typename V::I w[8], const GroupScales<V>& g, const Columns& x, typename V::F* acc) {
+  constexpr bool halves = T::scale == Scale::K16 || T::scale == Scale::K16M;
+  typename V::I offsets = {};
+  if constexpr (halves && T::offset != 0) offsets = V::pairs(V::mul(g.sc[0], V::splat(-T::offset)), V::mul(g.sc[1], V::splat(-T::offset)));
+#pragma GCC unroll 16
+  for (int c = 0; c < C; ++c) {
+    typename V::I sum;
+    if constexpr (halves) {
+      sum = V::template dot32_scaled<T::bits>(w, x.q + 32 * c, g.sc);
+      if constexpr (T::offset != 0) sum = V::add(sum, V::mul_pairs(offsets, x.sums + 2 * c));
+    } else {
+      sum = dot_group<V, T>(w, x.q + 32 * c, x.sums + 2 * c);
+    }
+    const auto d = V::splat_f(x.d[c]);
+    acc[c] = V::fma(V::to_f(sum), V::mul(g.d, d), acc[c]);
+    if constexpr (T::scale == Scale::D16M16) acc[c] = V::fma(g.m, V::splat_f(x.s[c]), acc[c]);
+    if constexpr (T::scale == Scale::K32M) acc[c] = V::fnma(g.m, V::splat_f(x.s[c]), acc[c]);
+    if constexpr (T::scale == Scale::K16M) acc[c] = V::fnma(V::to_f(V::mul_pairs(g.mn, x.sums + 2 * c)), V::mul(g.m, d), acc[c]);
   }
 }
 
@@ -254,64 +265,87 @@ inline constexpr int prefetch_bytes = 4096;
 
 template <class V, class T, int C>
 void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_rows, float* out, int64_t out_stride) {
-  constexpr int groups = groups_of<T>, unit_bytes = unit_row_bytes<T> * V::lanes;
-  Column x[C];
-  for (int c = 0; c < C; ++c)
-    x[c] = {a->q + (t + c) * a->n_cols, a->d + (t + c) * (a->n_cols / 32), a->s + (t + c) * (a->n_cols / 32),
-            a->sums + (t + c) * (a->n_cols / 16)};
+  constexpr int groups = groups_of<T>, unit_bytes = unit_row_bytes<T> * V::lanes, plane_bytes = T::bits * 4 * V::lanes;
+  Columns x = {a->q + t * a->n_cols, a->d + t * (a->n_cols / 32), a->s + t * (a->n_cols / 32), a->sums + t * (a->n_cols / 16)};
   typename V::F acc[C];
   for (int c = 0; c < C; ++c) acc[c] = V::splat_f(0.0f);
   const int64_t n_units = a->n_cols / (32 * groups);
   for (int64_t u = 0; u < n_units; ++u, panel += unit_bytes) {
     if constexpr (C == 1)
       for (int b = 0; b < unit_bytes; b += 64) V::prefetch(panel + prefetch_bytes + b);
-    if constexpr (is_super(T::scale)) step_super<V, T, C>(panel, x, u, acc);
-    else step_simple<V, T, C>(panel, x, u, acc);
-  }
-  for (int c = 0; c < C; ++c) store_rows<V>(acc[c], n_rows, out + (t + c) * out_stride);
-}
-
-template <class V, class T>
-void multiply_panel(const uint8_t* panel, const Activation* a, int64_t n_tokens, int n_rows, float* out,
-                    int64_t out_stride) {
-  int64_t t = 0;
-  for (; t + 4 <= n_tokens; t += 4) multiply_columns<V, T, 4>(panel, a, t, n_rows, out, out_stride);
-  if (n_tokens - t >= 2) multiply_columns<V, T, 2>(panel, a, t, n_rows, out, out_stride), t += 2;
-  if (n_tokens - t >= 1) multiply_columns<V, T, 1>(panel, a, t, n_rows, out, out_stride);
-}
-
-// ---- float panels: element k of all rows, then element k + 1; four partial sums hide the latency of the FMA ----
-
-template <class V, class T, int C>
-void multiply_float_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_rows, float* out,
-                            int64_t out_stride) {
-  constexpr int step = T::element_bytes * V::lanes;
-  typename V::F acc[C][4];
-  for (int c = 0; c < C; ++c)
-    for (int k = 0; k < 4; ++k) acc[c][k] = V::splat_f(0.0f);
-  const float* x = a->x + t * a->n_cols;
-  int64_t i = 0;
-  for (; i + 4 <= a->n_cols; i += 4, panel += 4 * step) {
-    if constexpr (C == 1)
-      for (int b = 0; b < 4 * step; b += 64) V::prefetch(panel + prefetch_bytes + b);
-    for (int k = 0; k < 4; ++k) {
-      const auto w = T::template load<V>(panel + k * step);
-      for (int c = 0; c < C; ++c) acc[c][k] = V::fma(w, V::splat_f(x[c * a->n_cols + i + k]), acc[c][k]);
+    const uint8_t* scales = panel + groups * plane_bytes;
+#pragma GCC unroll 1
+    for (int k = 0; k < groups; ++k) {
+      typename V::I w[8];
+      load_weights<V, T>(panel + k * plane_bytes, w);
+      GroupScales<V> g;
+      load_scales<V, T>(scales, k, g);
+      step_group<V, T, C>(w, g, x, acc);
+      x = {x.q + 32 * C, x.d + C, x.s + C, x.sums + 2 * C};
     }
   }
-  for (; i < a->n_cols; ++i, panel += step)
-    for (int c = 0; c < C; ++c)
-      acc[c][0] = V::fma(T::template load<V>(panel), V::splat_f(x[c * a->n_cols + i]), acc[c][0]);
-  for (int c = 0; c < C; ++c)
-    store_rows<V>(V::add(V::add(acc[c][0], acc[c][1]), V::add(acc[c][2], acc[c][3])), n_rows, out + (t + c) * out_stride);
+  for (int c = 0; c < C; ++c) store_rows<V>(acc[c], n_rows, out + c * out_stride);
 }
 
 template <class V, class T>
-void multiply_float_panel(const uint8_t* panel, const Activation* a, int64_t n_tokens, int n_rows, float* out,
-                          int64_t out_stride) {
-  int64_t t = 0;
-  for (; t + 2 <= n_tokens; t += 2) multiply_float_columns<V, T, 2>(panel, a, t, n_rows, out, out_stride);
-  if (t < n_tokens) multiply_float_columns<V, T, 1>(panel, a, t, n_rows, out, out_stride);
+void multiply_panel(const uint8_t* panel, const Activation* a, int64_t t, int width, int n_rows, float* out, int64_t out_stride) {
+  switch (width) {
+    case 1: return multiply_columns<V, T, 1>(panel, a, t, n_rows, out, out_stride);
+    case 2: return multiply_columns<V, T, 2>(panel, a, t, n_rows, out, out_stride);
+    case 4: return multiply_columns<V, T, 4>(panel, a, t, n_rows, out, out_stride);
+    case 8:
+      if constexpr (V::block_cols >= 8) return multiply_columns<V, T, 8>(panel, a, t, n_rows, out, out_stride);
+      return;
+    default:
+      if constexpr (V::block_cols >= 16) return multiply_columns<V, T, 16>(panel, a, t, n_rows, out, out_stride);
+  }
+}
+
+// ---- float panels: element k of all rows, then element k + 1. Four partial sums, of the elements k % 4, hide the latency
+// of the FMA for one column; with many columns they run one after the other.
+
+template <class V, class T, int C>
+void multiply_float_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_rows, float* out, int64_t out_stride) {
+  constexpr int step = T::element_bytes * V::lanes;
+  constexpr int together = C >= 8 ? 1 : (C == 4 ? 2 : 4);
+  const int64_t whole = a->n_cols / 4 * 4;
+  const float* x = a->x + t * a->n_cols;
+  typename V::F part[4][C];
+  for (int k = 0; k < 4; k += together) {
+    typename V::F acc[together][C];
+    for (int j = 0; j < together; ++j)
+      for (int c = 0; c < C; ++c) acc[j][c] = V::splat_f(0.0f);
+    for (int64_t i = k; i < whole; i += 4) {
+      if constexpr (C == 1)
+        for (int b = 0; b < 4 * step; b += 64) V::prefetch(panel + i * step + prefetch_bytes + b);
+#pragma GCC unroll 4
+      for (int j = 0; j < together; ++j) {
+        const auto w = T::template load<V>(panel + (i + j) * step);
+#pragma GCC unroll 16
+        for (int c = 0; c < C; ++c) acc[j][c] = V::fma(w, V::splat_f(x[(i + j) * C + c]), acc[j][c]);
+      }
+    }
+    for (int64_t i = whole; k == 0 && i < a->n_cols; ++i)
+      for (int c = 0; c < C; ++c) acc[0][c] = V::fma(T::template load<V>(panel + i * step), V::splat_f(x[i * C + c]), acc[0][c]);
+    for (int j = 0; j < together; ++j)
+      for (int c = 0; c < C; ++c) part[k + j][c] = acc[j][c];
+  }
+  for (int c = 0; c < C; ++c)
+    store_rows<V>(V::add(V::add(part[0][c], part[1][c]), V::add(part[2][c], part[3][c])), n_rows, out + c * out_stride);
+}
+
+template <class V, class T>
+void multiply_float_panel(const uint8_t* panel, const Activation* a, int64_t t, int width, int n_rows, float* out, int64_t out_stride) {
+  switch (width) {
+    case 1: return multiply_float_columns<V, T, 1>(panel, a, t, n_rows, out, out_stride);
+    case 2: return multiply_float_columns<V, T, 2>(panel, a, t, n_rows, out, out_stride);
+    case 4: return multiply_float_columns<V, T, 4>(panel, a, t, n_rows, out, out_stride);
+    case 8:
+      if constexpr (V::block_cols >= 8) return multiply_float_columns<V, T, 8>(panel, a, t, n_rows, out, out_stride);
+      return;
+    default:
+      if constexpr (V::block_cols >= 16) return multiply_float_columns<V, T, 16>(panel, a, t, n_rows, out, out_stride);
+  }
 }
 
 template <class T, int L>

@@ -8,6 +8,7 @@ namespace {
 
 struct Avx2Vec {
   static constexpr int lanes = 8;
+  static constexpr int block_cols = 8;
   using I = __m256i;
   using F = __m256;
 
@@ -29,24 +30,47 @@ struct Avx2Vec {
     __builtin_memcpy(&v, x, 4);
     return _mm256_set1_epi32(v);
   }
-  // vpmaddubsw adds pairs of u8 * s8 in int16: at most 2 * (2^Bits - 1) * 127, which saturates nothing for Bits <= 6.
-  // As many of these are added in int16 as fit (4 for 5 bits: 31496, 2 for 6 bits: 32004), then vpmaddwd widens.
+  APR_INLINE I flip_sign(I a) { return _mm256_xor_si256(a, _mm256_set1_epi8(static_cast<char>(0x80))); }
+  APR_INLINE I pairs(I low, I high) { return _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xAA); }
+  APR_INLINE I mul_pairs(I a, const int16_t* two) {
+    int32_t v;
+    __builtin_memcpy(&v, two, 4);
+    return _mm256_madd_epi16(a, _mm256_set1_epi32(v));
+  }
+  static constexpr bool unsigned_only = false;
+  // vpmaddubsw adds pairs of u8 * s8 in int16: at most 2 * (2^Bits - 1) * 127, which saturates nothing for Bits <= 6. As
+  // many of these are added in int16 as fit (8 for 4 bits: 30480, 4 for 5 bits: 31496, 2 for 6 bits: 32004), then
+  // vpmaddwd widens.
   template <int Bits>
-  APR_INLINE I dot16_unsigned(const I w[4], const int8_t* x) {
-    static_assert(Bits <= 6);
-    const I one = _mm256_set1_epi16(1);
-    const I a = _mm256_add_epi16(_mm256_maddubs_epi16(w[0], splat4(x)), _mm256_maddubs_epi16(w[1], splat4(x + 4)));
-    const I b = _mm256_add_epi16(_mm256_maddubs_epi16(w[2], splat4(x + 8)), _mm256_maddubs_epi16(w[3], splat4(x + 12)));
-    if constexpr (Bits <= 5) return _mm256_madd_epi16(_mm256_add_epi16(a, b), one);
-    return _mm256_add_epi32(_mm256_madd_epi16(a, one), _mm256_madd_epi16(b, one));
+  static constexpr int in_int16 = Bits <= 4 ? 8 : (Bits == 5 ? 4 : 2);
+  /// Sum over N steps of 4 elements, times `scale` (pairs of int16), widened.
+  template <int Bits, int N>
+  APR_INLINE I dot_scaled(const I* w, const int8_t* x, I scale) {
+    constexpr int run = in_int16<Bits> < N ? in_int16<Bits> : N;
+    I sum = _mm256_setzero_si256();
+    for (int i = 0; i < N; i += run) {
+      I pairs16 = _mm256_maddubs_epi16(w[i], splat4(x + 4 * i));
+      for (int k = 1; k < run; ++k) pairs16 = _mm256_add_epi16(pairs16, _mm256_maddubs_epi16(w[i + k], splat4(x + 4 * (i + k))));
+      const I wide = _mm256_madd_epi16(pairs16, scale);
+      sum = i == 0 ? wide : _mm256_add_epi32(sum, wide);
+    }
+    return sum;
+  }
+  template <int Bits>
+  APR_INLINE I dot32(const I w[8], const int8_t* x) { return dot_scaled<Bits, 8>(w, x, _mm256_set1_epi16(1)); }
+  template <int Bits>
+  APR_INLINE I dot32(const I w[8], const int8_t* x, int32_t start) { return _mm256_add_epi32(dot32<Bits>(w, x), _mm256_set1_epi32(start)); }
+  template <int Bits>
+  APR_INLINE I dot32_scaled(const I w[8], const int8_t* x, const I sc[2]) {
+    return _mm256_add_epi32(dot_scaled<Bits, 4>(w, x, pairs(sc[0], sc[0])), dot_scaled<Bits, 4>(w + 4, x + 16, pairs(sc[1], sc[1])));
   }
   // |w| * (x with the sign of w): 2 * 128 * 127 = 32512 fits.
-  APR_INLINE I dot16_signed(const I w[4], const int8_t* x, int32_t) {
+  APR_INLINE I dot32_signed(const I w[8], const int8_t* x) {
     const I one = _mm256_set1_epi16(1);
     I sum = _mm256_setzero_si256();
-    for (int i = 0; i < 4; ++i) {
-      const I pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]), _mm256_sign_epi8(splat4(x + 4 * i), w[i]));
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, one));
+    for (int i = 0; i < 8; ++i) {
+      const I pairs16 = _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]), _mm256_sign_epi8(splat4(x + 4 * i), w[i]));
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs16, one));
     }
     return sum;
   }
@@ -66,6 +90,9 @@ struct Avx2Vec {
   APR_INLINE F load_bf16(const uint8_t* p) {
     const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(raw), 16));
+  }
+  APR_INLINE void store_f16(uint16_t* p, F a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
   }
   APR_INLINE void store(float* p, F a) { _mm256_storeu_ps(p, a); }
   APR_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }

@@ -12,6 +12,7 @@ namespace {
 
 struct Avx512Vec {
   static constexpr int lanes = 16;
+  static constexpr int block_cols = 16;
   using I = __m512i;
   using F = __m512;
 
@@ -33,36 +34,64 @@ struct Avx512Vec {
     __builtin_memcpy(&v, x, 4);
     return _mm512_set1_epi32(v);
   }
-#if defined(__AVX512VNNI__)
-  template <int Bits>
-  APR_INLINE I dot16_unsigned(const I w[4], const int8_t* x) {
-    I a = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w[0], splat4(x));
-    a = _mm512_dpbusd_epi32(a, w[1], splat4(x + 4));
-    a = _mm512_dpbusd_epi32(a, w[2], splat4(x + 8));
-    return _mm512_dpbusd_epi32(a, w[3], splat4(x + 12));
+  APR_INLINE I flip_sign(I a) { return _mm512_xor_si512(a, _mm512_set1_epi8(static_cast<char>(0x80))); }
+  APR_INLINE I pairs(I low, I high) { return _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi32(0xFFFF)), _mm512_slli_epi32(high, 16)); }
+  APR_INLINE I splat2(const int16_t* two) {
+    int32_t v;
+    __builtin_memcpy(&v, two, 4);
+    return _mm512_set1_epi32(v);
   }
-  // w + 128 is unsigned; 128 times the sum of x comes off again.
-  APR_INLINE I dot16_signed(const I w[4], const int8_t* x, int32_t sum) {
-    const I flip = _mm512_set1_epi8(static_cast<char>(0x80));
-    I a = _mm512_set1_epi32(-128 * sum);
-    for (int i = 0; i < 4; ++i) a = _mm512_dpbusd_epi32(a, _mm512_xor_si512(w[i], flip), splat4(x + 4 * i));
-    return a;
+  APR_INLINE I mul_pairs(I a, const int16_t* two) { return _mm512_madd_epi16(a, splat2(two)); }
+#if defined(__AVX512VNNI__)
+  static constexpr bool unsigned_only = true;  // vpdpbusd takes one unsigned and one signed operand
+  template <int Bits>
+  APR_INLINE I dot32(const I w[8], const int8_t* x, int32_t start = 0) {
+    I sum = _mm512_set1_epi32(start);
+    for (int i = 0; i < 8; ++i) sum = _mm512_dpbusd_epi32(sum, w[i], splat4(x + 4 * i));
+    return sum;
+  }
+  template <int Bits>
+  APR_INLINE I dot32_scaled(const I w[8], const int8_t* x, const I sc[2]) {
+    I a = _mm512_setzero_si512(), b = a;
+    for (int i = 0; i < 4; ++i) {
+      a = _mm512_dpbusd_epi32(a, w[i], splat4(x + 4 * i));
+      b = _mm512_dpbusd_epi32(b, w[i + 4], splat4(x + 16 + 4 * i));
+    }
+    return _mm512_add_epi32(_mm512_mullo_epi32(a, sc[0]), _mm512_mullo_epi32(b, sc[1]));
   }
 #else
+  static constexpr bool unsigned_only = false;
+  // vpmaddubsw adds pairs of u8 * s8 in int16: at most 2 * (2^Bits - 1) * 127, which saturates nothing for Bits <= 6. As
+  // many of these are added in int16 as fit (8 for 4 bits: 30480, 4 for 5 bits: 31496, 2 for 6 bits: 32004), then
+  // vpmaddwd widens.
   template <int Bits>
-  APR_INLINE I dot16_unsigned(const I w[4], const int8_t* x) {
-    static_assert(Bits <= 6);
-    const I one = _mm512_set1_epi16(1);
-    const I a = _mm512_add_epi16(_mm512_maddubs_epi16(w[0], splat4(x)), _mm512_maddubs_epi16(w[1], splat4(x + 4)));
-    const I b = _mm512_add_epi16(_mm512_maddubs_epi16(w[2], splat4(x + 8)), _mm512_maddubs_epi16(w[3], splat4(x + 12)));
-    if constexpr (Bits <= 5) return _mm512_madd_epi16(_mm512_add_epi16(a, b), one);
-    return _mm512_add_epi32(_mm512_madd_epi16(a, one), _mm512_madd_epi16(b, one));
+  static constexpr int in_int16 = Bits <= 4 ? 8 : (Bits == 5 ? 4 : 2);
+  /// Sum over `n` of the 4-byte steps, times `scale` (pairs of int16), widened.
+  template <int Bits, int N>
+  APR_INLINE I dot_scaled(const I* w, const int8_t* x, I scale) {
+    constexpr int run = in_int16<Bits> < N ? in_int16<Bits> : N;
+    I sum = _mm512_setzero_si512();
+    for (int i = 0; i < N; i += run) {
+      I pairs16 = _mm512_maddubs_epi16(w[i], splat4(x + 4 * i));
+      for (int k = 1; k < run; ++k) pairs16 = _mm512_add_epi16(pairs16, _mm512_maddubs_epi16(w[i + k], splat4(x + 4 * (i + k))));
+      sum = _mm512_add_epi32(sum, _mm512_madd_epi16(pairs16, scale));
+    }
+    return sum;
+  }
+  template <int Bits>
+  APR_INLINE I dot32(const I w[8], const int8_t* x, int32_t start = 0) {
+    const I sum = dot_scaled<Bits, 8>(w, x, _mm512_set1_epi16(1));
+    return start == 0 ? sum : _mm512_add_epi32(sum, _mm512_set1_epi32(start));
+  }
+  template <int Bits>
+  APR_INLINE I dot32_scaled(const I w[8], const int8_t* x, const I sc[2]) {
+    return _mm512_add_epi32(dot_scaled<Bits, 4>(w, x, pairs(sc[0], sc[0])), dot_scaled<Bits, 4>(w + 4, x + 16, pairs(sc[1], sc[1])));
   }
   // |w| * (x with the sign of w): 2 * 128 * 127 = 32512 fits.
-  APR_INLINE I dot16_signed(const I w[4], const int8_t* x, int32_t) {
+  APR_INLINE I dot32_signed(const I w[8], const int8_t* x) {
     const I one = _mm512_set1_epi16(1);
     I sum = _mm512_setzero_si512();
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 8; ++i) {
       const I b = splat4(x + 4 * i);
       const I signed_x = _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(w[i]), _mm512_setzero_si512(), b);
       sum = _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(_mm512_abs_epi8(w[i]), signed_x), one));
@@ -86,6 +115,9 @@ struct Avx512Vec {
   APR_INLINE F load_bf16(const uint8_t* p) {
     const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(raw), 16));
+  }
+  APR_INLINE void store_f16(uint16_t* p, F a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
   }
   APR_INLINE void store(float* p, F a) { _mm512_storeu_ps(p, a); }
   APR_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }

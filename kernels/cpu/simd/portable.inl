@@ -6,6 +6,7 @@ namespace {
 template <int N>
 struct PortableVec {
   static constexpr int lanes = N;
+  static constexpr int block_cols = 4;  // columns that run together at most
   struct I {
     int32_t v[N];
   };
@@ -47,22 +48,47 @@ struct PortableVec {
     }
     return index;
   }
-  /// Sum over 16 weights (4 dwords) of w * x, w unsigned below 2^Bits (Bits <= 6), exact.
-  template <int Bits>
-  static I dot16_unsigned(const I w[4], const int8_t* x) {
-    I r = splat(0);
+  static constexpr bool unsigned_only = false;
+  /// Every byte's top bit inverted: a signed byte plus 128.
+  static I flip_sign(I a) {
+    for (int i = 0; i < N; ++i) a.v[i] ^= static_cast<int32_t>(0x80808080U);
+    return a;
+  }
+  /// Sum of w * x over `count` elements from `first` on, w unsigned: exact.
+  static I dot_unsigned(const I* w, const int8_t* x, int first, int count, int32_t start) {
+    I r = splat(start);
     for (int i = 0; i < N; ++i)
-      for (int k = 0; k < 16; ++k)
+      for (int k = first; k < first + count; ++k)
         r.v[i] += static_cast<int32_t>((static_cast<uint32_t>(w[k / 4].v[i]) >> (8 * (k % 4))) & 0xFF) * x[k];
     return r;
   }
-  /// The same for signed weights; `sum` is the sum of the 16 x.
-  static I dot16_signed(const I w[4], const int8_t* x, int32_t) {
+  /// start + the sum over 32 weights (8 dwords) of w * x, w unsigned below 2^Bits, exact.
+  template <int Bits>
+  static I dot32(const I w[8], const int8_t* x, int32_t start = 0) { return dot_unsigned(w, x, 0, 32, start); }
+  /// The same with a factor for each half of 16.
+  template <int Bits>
+  static I dot32_scaled(const I w[8], const int8_t* x, const I sc[2]) {
+    return add(mul(dot_unsigned(w, x, 0, 16, 0), sc[0]), mul(dot_unsigned(w, x, 16, 16, 0), sc[1]));
+  }
+  /// The sum over 32 signed weights.
+  static I dot32_signed(const I w[8], const int8_t* x) {
     I r = splat(0);
     for (int i = 0; i < N; ++i)
-      for (int k = 0; k < 16; ++k)
+      for (int k = 0; k < 32; ++k)
         r.v[i] += static_cast<int8_t>(static_cast<uint32_t>(w[k / 4].v[i]) >> (8 * (k % 4))) * x[k];
     return r;
+  }
+  /// Two int16 a lane.
+  static I pairs(I low, I high) {
+    for (int i = 0; i < N; ++i)
+      low.v[i] = static_cast<int32_t>((static_cast<uint32_t>(low.v[i]) & 0xFFFFU) | static_cast<uint32_t>(high.v[i]) << 16);
+    return low;
+  }
+  /// low * two[0] + high * two[1]
+  static I mul_pairs(I a, const int16_t* two) {
+    for (int i = 0; i < N; ++i)
+      a.v[i] = static_cast<int16_t>(static_cast<uint32_t>(a.v[i])) * two[0] + static_cast<int16_t>(static_cast<uint32_t>(a.v[i]) >> 16) * two[1];
+    return a;
   }
   static I add(I a, I b) {
     for (int i = 0; i < N; ++i) a.v[i] += b.v[i];
@@ -132,6 +158,9 @@ struct PortableVec {
       __builtin_memcpy(&r.v[i], &bits, 4);
     }
     return r;
+  }
+  static void store_f16(uint16_t* p, F a) {
+    for (int i = 0; i < N; ++i) p[i] = f32_to_f16(a.v[i]);
   }
   static void store(float* p, F a) { __builtin_memcpy(p, a.v, sizeof a.v); }
   static void prefetch(const uint8_t*) {}

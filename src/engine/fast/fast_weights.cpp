@@ -32,7 +32,7 @@ void dequantize_rows(const model::Weight& weight, std::int64_t row, std::int64_t
 
 }  // namespace
 
-FastWeights::FastWeights(const model::Plan& plan, const kernels::OpKernels& ops)
+FastWeights::FastWeights(const model::Plan& plan, const kernels::OpKernels& ops, bool repack)
     : plan_(plan), ops_(ops), matrices_(plan.weights.size()), vectors_(plan.weights.size()),
       arena_(nullptr, [](std::uint8_t* p) { std::free(p); }) {
   std::vector<bool> multiplied(plan.weights.size(), false);
@@ -48,19 +48,23 @@ FastWeights::FastWeights(const model::Plan& plan, const kernels::OpKernels& ops)
     m.n_panels = (weight.n_rows + ops.lanes - 1) / ops.lanes;
     const auto id = static_cast<std::size_t>(weight.type);
     const bool known = id < kernels::n_panel_types && ops.panel[id].unit_cols != 0;
-    m.repacked = known && weight.n_cols % ops.panel[id].unit_cols == 0 && weight.plus == 0;
-    m.kernel = &ops.panel[m.repacked ? id : static_cast<std::size_t>(TensorType::F32)];
+    m.native = known && weight.n_cols % ops.panel[id].unit_cols == 0 && weight.plus == 0;
+    m.repacked = m.native && repack;
+    m.kernel = &ops.panel[m.native ? id : static_cast<std::size_t>(TensorType::F32)];
     m.panel_bytes = static_cast<std::uint64_t>(weight.n_cols / m.kernel->unit_cols) * static_cast<std::uint64_t>(m.kernel->unit_bytes);
     if (m.repacked) {
       m.offset = arena_bytes_;
       arena_bytes_ += (m.panel_bytes * static_cast<std::uint64_t>(m.n_panels) + kAlignment - 1) / kAlignment * kAlignment;
     } else {
       mapped_bytes_ += weight.bytes.size();
-      scratch_floats_ = std::max(scratch_floats_, 2 * weight.n_cols * ops.lanes);
+      const std::int64_t panel_floats = static_cast<std::int64_t>(m.panel_bytes + 3) / 4;
+      scratch_floats_ = std::max(scratch_floats_, m.native ? panel_floats : 2 * weight.n_cols * ops.lanes);
+      if (m.native) continue;
       notes_.push_back(fmt::format("{} ({}, {} columns) has no fast path: it is dequantised as it runs", weight.name,
                                    apr::name(weight.type), weight.n_cols));
     }
   }
+  if (!repack) notes_.push_back("--no-repack: the weights stay in the file and are repacked as they run");
 }
 
 void FastWeights::load(ThreadPool& pool) {
@@ -95,9 +99,12 @@ const float* FastWeights::vector(std::int32_t weight) const {
   return values.data();
 }
 
-void FastWeights::dequantize_panel(const FastMatrix& m, std::int64_t index, float* scratch) const {
+void FastWeights::make_panel(const FastMatrix& m, std::int64_t index, float* scratch) const {
   const model::Weight& weight = *m.weight;
   const std::int64_t first = index * ops_.lanes, n = std::min<std::int64_t>(ops_.lanes, weight.n_rows - first);
+  if (m.native)
+    return m.kernel->repack(row_bytes(weight, first), static_cast<std::int64_t>(weight.row_bytes()), static_cast<int>(n), weight.n_cols,
+                            reinterpret_cast<std::uint8_t*>(scratch));
   float* rows = scratch + weight.n_cols * ops_.lanes;
   dequantize_rows(weight, first, n, rows);
   for (std::int64_t i = 0; weight.plus != 0 && i < n * weight.n_cols; ++i) rows[i] += weight.plus;

@@ -12,21 +12,23 @@
 
 namespace apr::engine {
 
-/// One matrix. With `panels` the rows stand repacked in the arena; without, they stay in the file and every panel is
-/// dequantised to f32 as it runs: slow, and named in FastWeights::notes().
+/// One matrix. Repacked, its rows stand as panels in the arena. Else they stay in the file and every panel is made as it
+/// runs: of the type's own kernel where there is one (the same bits, slower), of f32 where not. Both are named in
+/// FastWeights::notes().
 struct FastMatrix {
   const model::Weight* weight = nullptr;
   const kernels::PanelKernels* kernel = nullptr;  // of its type; of F32 where the type has none
   std::uint64_t offset = 0;                       // of its first panel in the arena
   std::uint64_t panel_bytes = 0;
   std::int64_t n_panels = 0;
+  bool native = false;                            // the type has a kernel, and the rows fit it
   bool repacked = false;
 };
 
 class FastWeights {
  public:
   /// Decides the layout; load() does the work. The plan and the kernels must outlive it.
-  FastWeights(const model::Plan& plan, const kernels::OpKernels& ops);
+  FastWeights(const model::Plan& plan, const kernels::OpKernels& ops, bool repack);
   [[nodiscard]] std::uint64_t arena_bytes() const noexcept { return arena_bytes_; }
   [[nodiscard]] std::uint64_t mapped_bytes() const noexcept { return mapped_bytes_; }
   /// Repacks everything on the pool; pages of the file that are done with are given back.
@@ -40,8 +42,8 @@ class FastWeights {
   }
   /// Floats of scratch a thread needs for a matrix that is not repacked.
   [[nodiscard]] std::int64_t scratch_floats() const noexcept { return scratch_floats_; }
-  /// Fills `scratch` with the f32 panel `index` of a matrix that is not repacked.
-  void dequantize_panel(const FastMatrix& m, std::int64_t index, float* scratch) const;
+  /// Fills `scratch` with the panel `index` of a matrix that is not repacked.
+  void make_panel(const FastMatrix& m, std::int64_t index, float* scratch) const;
   [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
 
  private:

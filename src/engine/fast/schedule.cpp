@@ -4,7 +4,7 @@ namespace apr::engine {
 
 std::vector<Step> make_schedule(const model::Plan& plan, const FastWeights& weights) {
   std::vector<Step> steps;
-  std::int32_t quantized = model::kNone;  // the value whose quantised form is current
+  std::int32_t quantized = model::kNone, transposed = model::kNone;  // the values whose other forms are current
   for (std::size_t i = 0; i < plan.ops.size(); ++i) {
     const model::Op& op = plan.ops[i];
     const bool multiplies = op.kind == model::OpKind::MatMul;
@@ -16,7 +16,12 @@ std::vector<Step> make_schedule(const model::Plan& plan, const FastWeights& weig
       steps.back().quantize = op.in;
       quantized = op.in;
     }
-    if (op.out == quantized && op.out != model::kNone) quantized = model::kNone;
+    if (multiplies && !weights.matrix(op.weight).kernel->integer && transposed != op.in) {
+      steps.back().transpose = op.in;
+      transposed = op.in;
+    }
+    if (op.out == quantized) quantized = model::kNone;
+    if (op.out == transposed) transposed = model::kNone;
   }
   return steps;
 }

@@ -13,7 +13,8 @@ namespace apr::engine {
 /// thread reads what another one writes in it: matrices that multiply the same value.
 struct Step {
   std::size_t first = 0, count = 0;
-  std::int32_t quantize = model::kNone;  // this value is quantised before the ops run
+  std::int32_t quantize = model::kNone;   // this value is quantised before the ops run
+  std::int32_t transpose = model::kNone;  // this value is put into blocks of tokens as f32 before the ops run
 };
 
 /// Steps in plan order; every op is in exactly one.

@@ -62,6 +62,18 @@ TEST(FastExecutor, ThreadsChunksAndInstructionSetsDoNotChangeABit) {
   }
 }
 
+TEST(FastExecutor, WeightsLeftInTheFileGiveTheSameBits) {
+  const model::Model model = model::load_model(golden_folder("qwen3"));
+  const auto tokens = golden_logits("qwen3").tokens;
+  const auto repacked = make_fast_executor(model.plan, {.n_ctx = 64, .n_threads = 2});
+  const auto in_file = make_fast_executor(model.plan, {.n_ctx = 64, .n_threads = 2, .repack = false});
+  EXPECT_GT(repacked->memory().weights_bytes, 0U);
+  EXPECT_EQ(in_file->memory().weights_bytes, 0U);
+  EXPECT_FALSE(in_file->notes().empty());
+  const auto expected = all_logits(*repacked, tokens, tokens.size()), got = all_logits(*in_file, tokens, 3);
+  EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * 4), 0);
+}
+
 TEST(FastExecutor, LastAndNoLogitsAgreeWithAll) {
   const model::Model model = model::load_model(golden_folder("qwen2"));
   const auto tokens = golden_logits("qwen2").tokens;

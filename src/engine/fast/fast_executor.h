@@ -1,0 +1,121 @@
+// The fast CPU executor: repacked weights, int8 activations, an f16 cache, one team of spinning threads.
+// fast_executor.cpp: memory and passes; fast_ops.cpp: what a thread does for each op.
+#pragma once
+#include <fmt/format.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apr/core/error.h"
+#include "apr/core/thread_pool.h"
+#include "apr/engine/executor.h"
+#include "apr/kernels/dispatch.h"
+#include "src/engine/fast/fast_weights.h"
+#include "src/engine/fast/schedule.h"
+#include "src/engine/fast/worker_team.h"
+
+namespace apr::engine {
+
+/// Items [begin, end) of `count` that a thread of a team takes.
+struct Share {
+  std::int64_t begin, end;
+};
+[[nodiscard]] inline Share share_of(std::int64_t count, unsigned thread, unsigned n_threads) {
+  return {count * thread / n_threads, count * (thread + 1) / n_threads};
+}
+
+/// Elements of a head in the cache: the kernels read whole vectors of 16; the padding stays zero.
+[[nodiscard]] inline std::int64_t padded_head(std::int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
+
+class FastExecutor final : public Executor {
+ public:
+  FastExecutor(const model::Plan& plan, const ExecutorOptions& options);
+
+  void forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
+               std::span<float> logits) override;
+  [[nodiscard]] std::string_view name() const noexcept override { return name_; }
+  [[nodiscard]] const MemoryPlan& memory() const noexcept override { return memory_; }
+  [[nodiscard]] const ExecutorOptions& options() const noexcept override { return options_; }
+  [[nodiscard]] const model::Plan& plan() const noexcept override { return plan_; }
+  [[nodiscard]] std::vector<std::string> notes() const override { return weights_.notes(); }
+  void set_observer(OpObserver* observer) noexcept override { observer_ = observer; }
+
+ private:
+  /// One forward() call, as every thread sees it.
+  struct Pass {
+    const std::int32_t* tokens;
+    std::int64_t n_tokens, position, n_logits;
+    bool wants_logits;
+    std::size_t first_logit_op;
+    OpObserver* observer;
+  };
+
+  void plan_memory();
+  void allocate();
+  void make_rope_tables(const Pass& pass);
+  void run_pass(const Pass& pass, unsigned thread);
+  void run_op(const model::Op& op, const Pass& pass, unsigned thread);
+  void prepare(const Step& step, const Pass& pass, unsigned thread);
+  void quantize_rows(std::int32_t value, std::int64_t n_rows, unsigned thread);
+  void transpose_rows(std::int32_t value, std::int64_t n_rows, unsigned thread);
+  void mat_mul(const model::Op& op, std::int64_t n_rows, unsigned thread);
+  void mat_mul_panels(const model::Op& op, std::int64_t n_rows, Share panels, unsigned thread);
+  void run_team(const std::function<void(unsigned)>& body);
+  void attention(const model::Op& op, const Pass& pass, unsigned thread);
+  void rope(const model::Op& op, const Pass& pass, unsigned thread);
+  void store_kv(const model::Op& op, const Pass& pass, unsigned thread);
+  void embed(const model::Op& op, const Pass& pass, unsigned thread);
+  void rms_norm(const model::Op& op, std::int64_t n_rows, unsigned thread);
+  [[noreturn]] void report_not_finite(Pass pass);
+  [[nodiscard]] std::int64_t rows_of(const model::Op& op, const Pass& pass) const {
+    return op.rows == model::RowSet::Logits ? pass.n_logits : pass.n_tokens;
+  }
+  [[nodiscard]] float* row(std::int32_t value, std::int64_t r) {
+    const auto index = static_cast<std::size_t>(value);
+    return values_.data() + value_offsets_[index] + r * plan_.values[index].width;
+  }
+  [[nodiscard]] kernels::KvHead kv_head(std::int32_t layer, std::int64_t head, std::int64_t head_dim) const {
+    const std::int64_t stride = padded_head(head_dim);
+    const auto at = (static_cast<std::int64_t>(layer) * plan_.hparams.n_kv_heads + head) * cache_positions() * stride;
+    return {keys_.data() + at, cache_values_.data() + at, stride};
+  }
+
+  [[nodiscard]] std::int64_t cache_positions() const {
+    return (static_cast<std::int64_t>(options_.n_ctx) + kernels::attention_chunk - 1) / kernels::attention_chunk * kernels::attention_chunk;
+  }
+  /// Work of an op that threads take piece by piece.
+  struct alignas(64) Counter {
+    std::atomic<std::int64_t> next{0};
+  };
+  [[nodiscard]] std::atomic<std::int64_t>& counter(const model::Op& op) { return counters_[static_cast<std::size_t>(&op - plan_.ops.data())].next; }
+
+  const model::Plan& plan_;
+  ExecutorOptions options_;
+  const kernels::KernelTable& table_;
+  const kernels::OpKernels& ops_;
+  FastWeights weights_;
+  std::string name_;
+  std::vector<Step> steps_;
+  MemoryPlan memory_;
+  std::unique_ptr<WorkerTeam> team_;
+  OpObserver* observer_ = nullptr;
+  std::uint32_t n_past_ = 0;
+
+  std::vector<float> values_;
+  std::vector<std::int64_t> value_offsets_;
+  std::int64_t widest_ = 0;            // of the values that are quantised
+  std::int64_t widest_transposed_ = 0;
+  std::vector<float> transposed_;
+  std::vector<Counter> counters_;  // by op
+  std::vector<std::int8_t> q_;
+  std::vector<float> q_scale_, q_sum_;
+  std::vector<std::int16_t> q_sums16_;
+  std::vector<std::uint16_t> keys_, cache_values_;  // [layer][kv head] as kernels::KvHead has them
+  std::vector<std::vector<float>> cos_, sin_;       // per rope: [token][n_rot / 2]
+  std::vector<std::vector<float>> scratch_;         // per thread
+};
+
+}  // namespace apr::engine
