@@ -5,7 +5,7 @@ usage: sass_budget.py [--kernel linear1|linear8] [--types Q4_K,Q6_K,...] [--mmvq
 
 Each type is compiled alone (nvcc, sm_90), disassembled (nvdisasm of the PyPI package nvidia-cuda-nvdisasm, put into a
 virtual environment under ~/.cache on demand), and the loop that holds its products is counted. Nothing is run: every
-figure but a count is modelled, and says so. --mmvq takes the ggml-cuda folder of a llama.cpp source tree and counts
+figure but a count is modelled, and says so. Bytes in flight: the weights of one trip of every warp that fits. --mmvq takes the ggml-cuda folder of a llama.cpp source tree and counts
 its mat-vec kernel the same way. --check exits with 1 when a budget is exceeded or nothing was counted.
 """
 import argparse
@@ -58,11 +58,11 @@ def disassembler():
     return str(found())
 
 
-Loop = collections.namedtuple("Loop", "n opcodes load_bytes")
+Loop = collections.namedtuple("Loop", "n opcodes loads")
 
 
 def loops(cubin, nvdisasm):
-    """{kernel: [Loop]}: a loop is a backward branch and what lies under it."""
+    """{kernel: [Loop]} of innermost loops: a backward branch and what lies under it, no other loop in it."""
     kernel, code, labels = None, collections.defaultdict(list), {}
     for line in run([nvdisasm, "-g", str(cubin)]).splitlines():
         if match := re.match(r"^\.text\.(\S+):", line):
@@ -73,18 +73,17 @@ def loops(cubin, nvdisasm):
             code[kernel].append(re.sub(r"^@!?U?P\w+\s+", "", match.group(2)))
     found = collections.defaultdict(list)
     for name, instructions in code.items():
+        spans = []
         for end, instruction in enumerate(instructions):
             match = re.search(r"BRA.*`\((\.L_x_\d+)\)", instruction)
             if not match or labels.get(match.group(1), ("", 0))[0] != name or labels[match.group(1)][1] >= end:
                 continue
-            body = instructions[labels[match.group(1)][1] : end + 1]
-            opcodes = collections.Counter(i.split()[0].split(".")[0] for i in body)
-            load = 0
-            for i in body:
-                word = i.split()[0]
-                if word.startswith("LDG"):
-                    load += 16 if ".128" in word else 8 if ".64" in word else 2 if "16" in word else 1 if "8" in word else 4
-            found[name].append(Loop(len(body), opcodes, load))
+            spans.append((labels[match.group(1)][1], end + 1))
+        for first, last in spans:
+            if any((first, last) != other and first <= other[0] and other[1] <= last for other in spans):
+                continue
+            opcodes = collections.Counter(i.split()[0].split(".")[0] for i in instructions[first:last])
+            found[name].append(Loop(last - first, opcodes, opcodes["LDG"]))
     return found
 
 
@@ -144,7 +143,7 @@ def count_own(kernel, names, nvdisasm, tiles):
             cubin, _ = compile_types(kernel, [type_id], pathlib.Path(folder))
             found = loops(cubin, nvdisasm)[entry]
             # The inner loop: of those with products (floats: with multiply-adds and loads) the one with most per instruction.
-            inner = [l for l in found if products(l)] or [l for l in found if l.opcodes["FFMA"] and l.load_bytes]
+            inner = [l for l in found if products(l)] or [l for l in found if l.opcodes["FFMA"] and l.loads]
             if not inner:
                 sys.exit(f"{name}: {kernel} has no loop with products")
             loop = max(inner, key=lambda l: (products(l) or l.opcodes["FFMA"]) / l.n)
@@ -152,7 +151,7 @@ def count_own(kernel, names, nvdisasm, tiles):
             weights = 16 * products(loop) if products(loop) else loop.opcodes["FFMA"]
             rows.append({"kernel": kernel, "type": name, "loop_instructions": loop.n, "weights_per_lane_and_trip": weights,
                          "instructions_per_weight": loop.n / weights, "budget": budget, "registers": registers,
-                         "warps_per_sm_modelled": warps, "bytes_in_flight_per_sm_modelled": warps * 32 * loop.load_bytes,
+                         "warps_per_sm_modelled": warps, "bytes_in_flight_per_sm_modelled": warps * 32 * weights * tiles[type_id] / 4096,
                          "bytes_per_weight": tiles[type_id] / 4096, "opcodes": dict(loop.opcodes.most_common(8))})
     return rows
 
@@ -176,7 +175,7 @@ def count_mmvq(folder, nvdisasm):
             warps = min(WARPS_PER_SM, REGISTERS_PER_SM // (max(registers, 1) * 32)) // 4 * 4
             rows.append({"kernel": "mmvq", "type": name, "loop_instructions": loop.n, "weights_per_lane_and_trip": weights,
                          "instructions_per_weight": loop.n / weights, "budget": None, "registers": registers,
-                         "warps_per_sm_modelled": warps, "bytes_in_flight_per_sm_modelled": warps * 32 * loop.load_bytes,
+                         "warps_per_sm_modelled": warps, "bytes_in_flight_per_sm_modelled": warps * 32 * weights * MMVQ_BYTES[name],
                          "bytes_per_weight": MMVQ_BYTES[name], "opcodes": dict(loop.opcodes.most_common(8))})
     return rows
 
