@@ -108,9 +108,22 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
     const std::size_t stride = (x.size() + 255) / 256 * 256;
     x.resize(stride);
     Quantised out{std::vector<std::int8_t>(stride), std::vector<float>(stride / 32), std::vector<float>(stride / 32), {}};
-    std::vector<std::int16_t> sums(stride / 16);
-    kernels::active().ops.quantize_activation(x.data(), static_cast<std::int64_t>(stride), out.q.data(), out.d.data(),
-                                              out.s.data(), sums.data());
+    for (std::size_t group = 0; group < stride; group += 32) {
+      float largest = 0;
+      bool finite = true;
+      for (std::size_t i = group; i < group + 32; ++i) {
+        largest = std::max(largest, std::abs(x[i]));
+        finite = finite && std::isfinite(x[i]);
+      }
+      const float d = finite ? largest / 127.0F : NAN;
+      int sum = 0;
+      for (std::size_t i = group; finite && d > 0 && i < group + 32; ++i) {
+        out.q[i] = static_cast<std::int8_t>(std::clamp(std::nearbyint(x[i] * (1 / d)), -127.0F, 127.0F));
+        sum += out.q[i];
+      }
+      out.d[group / 32] = d;
+      out.s[group / 32] = d * static_cast<float>(sum);
+    }
     out.x = std::move(x);
     return out;
   }

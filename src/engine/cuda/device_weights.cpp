@@ -97,7 +97,7 @@ void DeviceWeights::load_matrix(const Weight& weight, const Entry& entry, Device
       converted.clear();
       for (std::int64_t r = first; r < first + n_rows; ++r) {
         decode_or_throw(weight, positive(r) * positive(weight.row_stride), row);
-        kernels::active().ops.store_f16(row.data(), weight.n_cols, halves.data());
+        kernels::quantizer(TensorType::F16)(row.data(), halves.data(), weight.n_cols);
         const auto raw = std::as_bytes(std::span(halves));
         converted.insert(converted.end(), raw.begin(), raw.end());
       }
