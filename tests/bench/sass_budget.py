@@ -169,7 +169,7 @@ def count_mmvq(folder, nvdisasm):
             candidates = [(l, k) for k in kernels for l in found[k] if l.opcodes["IDP"]]
             if not candidates:
                 sys.exit(f"mmvq: no loop for {name} (kernels: {sorted(found)[:4]})")
-            loop, kernel = max(candidates, key=lambda c: c[0].opcodes["IDP"])
+            loop, kernel = max(candidates, key=lambda c: c[0].opcodes["IDP"] / c[0].n)  # its best one
             weights = weights_per_dp4a * loop.opcodes["IDP"]
             registers, _ = resources(log, re.escape(kernel))
             warps = min(WARPS_PER_SM, REGISTERS_PER_SM // (max(registers, 1) * 32)) // 4 * 4
