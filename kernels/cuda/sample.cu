@@ -42,17 +42,20 @@ struct Least {
   APR_METHOD uint32_t operator()(uint32_t a, uint32_t b) const { return a < b ? a : b; }
 };
 
-/// Logits -> keys in scratch. The index of the first logit that is NaN or +infinity; n_vocab when none is finite; else -1.
-APR_DEVICE int fill_keys(const SampleParams& p, int column, int slot, Global<uint64_t> keys, Shared<uint32_t> words) {
+/// bad: the first logit that is NaN or +infinity; n_vocab when none is finite; else -1. n: keys that are candidates.
+struct Keys {
+  int bad, n;
+};
+/// Logits -> keys in scratch.
+APR_DEVICE Keys fill_keys(const SampleParams& p, int column, int slot, Global<uint64_t> keys, Shared<uint32_t> words) {
   Global<const float> logits = global<const float>(p.logits) + static_cast<int64_t>(column) * p.logits_stride;
   Global<const int32_t> counts;
   if (p.penalty_window > 0) counts = global<const int32_t>(p.counts) + static_cast<int64_t>(slot) * p.n_vocab;
-  uint32_t bad = 0xFFFFFFFFu, n_finite = 0;
+  uint32_t bad = 0xFFFFFFFFu, n = 0;
   for (int i = thread(); i < p.n_vocab; i += n_threads()) {
     const float logit = logits[i];
     const uint32_t bits = as_bits(logit);
     if ((bits & 0x7FFFFFFFu) > 0x7F800000u || bits == 0x7F800000u) bad = static_cast<uint32_t>(i) < bad ? static_cast<uint32_t>(i) : bad;
-    n_finite += (bits & 0x7F800000u) != 0x7F800000u ? 1u : 0u;
     double value = static_cast<double>(logit);
     if (p.penalty_window > 0) {
       const int count = counts[i];
@@ -63,10 +66,11 @@ APR_DEVICE int fill_keys(const SampleParams& p, int column, int slot, Global<uin
     }
     const bool finite = (as_bits(value) & ~sign_bit) < 0x7FF0000000000000ull;
     keys[i] = finite ? key_of(value) : 0;
+    n += finite ? 1u : 0u;
   }
   bad = block_fold(bad, words, Least{});
-  n_finite = block_fold(n_finite, words, Add{});
-  return bad != 0xFFFFFFFFu ? static_cast<int>(bad) : n_finite == 0 ? p.n_vocab : -1;
+  n = block_fold(n, words, Add{});
+  return {bad != 0xFFFFFFFFu ? static_cast<int>(bad) : n == 0 ? p.n_vocab : -1, static_cast<int>(n)};
 }
 
 APR_DEVICE Choice better(const Choice& a, const Choice& b) { return before(b, a) ? b : a; }
@@ -250,8 +254,8 @@ APR_DEVICE double next_uniform(uint64_t& state) {
   return static_cast<double>(z >> 11) * (1.0 / 9007199254740992.0);
 }
 
-APR_DEVICE int draw(const SampleParams& p, Global<const uint64_t> keys, uint64_t& rng) {
-  const Threshold at = find_threshold(p, keys, static_cast<uint32_t>(p.top_k < p.n_vocab ? p.top_k : 1));
+APR_DEVICE int draw(const SampleParams& p, Global<const uint64_t> keys, int n_keys, uint64_t& rng) {
+  const Threshold at = find_threshold(p, keys, static_cast<uint32_t>(p.top_k < n_keys ? p.top_k : n_keys));
   int n = collect(p, keys, at);
   sort_candidates(n);
   n = n < p.top_k ? n : p.top_k;
@@ -315,17 +319,17 @@ APR_KERNEL(sample, SampleParams, 1024, 1) {
   Global<Sequence> at = global<Sequence>(p.sequences) + state.slot;
   Sequence sequence = *at;
   Global<uint64_t> keys = global<uint64_t>(p.scratch) + static_cast<int64_t>(block_x()) * p.n_vocab;
-  const int bad = fill_keys(p, block_x(), state.slot, keys, shared<uint32_t>(SampleShared::words));
+  const Keys found = fill_keys(p, block_x(), state.slot, keys, shared<uint32_t>(SampleShared::words));
   int token = 0;
-  if (bad < 0) {
+  if (found.bad < 0) {
     token = p.temperature == 0 ? largest_key(p, keys, shared<uint64_t>(SampleShared::keys), shared<uint32_t>(SampleShared::tokens))
-                               : draw(p, keys, sequence.rng);
+                               : draw(p, keys, found.n, sequence.rng);
   }
   sync();
   if (thread() != 0) return;
-  if (bad >= 0) {
+  if (found.bad >= 0) {
     sequence.error = 1;
-    sequence.error_index = bad;
+    sequence.error_index = found.bad;
     *at = sequence;
     Column stopped = state;
     stopped.stopped = 1;

@@ -64,7 +64,8 @@ void Emulator::State::read(emu::Region* region, std::uintptr_t address, std::siz
            "a barrier", fmt::format("byte {}, written by thread {}", i, at.writer));
     }
     const auto self = static_cast<std::uint16_t>(ids.thread);
-    if (at.read_run < oldest || (at.read_run == run && at.read_time < current->known_block && !at.many_reading_blocks)) {
+    if (at.read_run < oldest || (!at.many_reading_blocks && ordered(at.read_run, at.read_time, at.reader,
+                                                                     !at.many_reading_warps, at.many_readers))) {
       at.many_readers = at.many_reading_warps = at.many_reading_blocks = false;  // those reads are ordered before us
     } else {
       if (at.read_run != run) at.many_reading_blocks = true;

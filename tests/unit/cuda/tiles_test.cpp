@@ -1,7 +1,11 @@
 // Every tile type against the file's own layout, element by element.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
+#include <cstring>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "apr/kernels/cuda_kernels.h"
@@ -59,6 +63,20 @@ TEST(KernelTable, RowsAreInOrderAndModulesAreNamed) {
     EXPECT_LE(kernel.params_bytes, sizeof(Launch::params));
     EXPECT_LE(kernel.threads * kernel.max_registers, 65536) << "one block must fit the register file";
     EXPECT_EQ(&info(kernel.id), &kernel);
+  }
+}
+
+TEST(KernelTable, EveryModuleIsInTheProgramOrNone) {
+  if (modules().empty()) return;  // built without nvcc: nothing is claimed
+  for (const KernelInfo& kernel : kernels()) {
+    const auto at = std::ranges::find(modules(), std::string_view(kernel.module), [](const Module& m) { return std::string_view(m.name); });
+    ASSERT_NE(at, modules().end()) << kernel.module;
+    ASSERT_GT(at->fatbin_bytes, 1000u);
+    std::uint32_t magic = 0;  // of a fat binary
+    std::memcpy(&magic, at->fatbin, sizeof magic);
+    EXPECT_EQ(magic, 0xBA55ED50u);
+    const std::string_view image(reinterpret_cast<const char*>(at->fatbin), at->fatbin_bytes);
+    EXPECT_FALSE(image.empty());
   }
 }
 
