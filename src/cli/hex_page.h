@@ -99,7 +99,8 @@ function pick(i) {
 function strips() {
   data.files.forEach((f, index) => {
     const n = f.entropy.length, width = 1200, height = 56;
-    const svg = draw('svg', {viewBox: '0 0 ' + width + ' ' + height, class: 'strip', role: 'img', preserveAspectRatio: 'none'});
+    const svg = draw('svg', {viewBox: '0 0 ' + width + ' ' + height, class: 'strip', role: 'img', preserveAspectRatio: 'none',
+      'shape-rendering': 'crispEdges'});
     svg.append(draw('rect', {x: 0, y: 0, width: width, height: height, fill: 'var(--low)'}));
     f.entropy.forEach((e, i) => {
       const h = e / 8 * height;

@@ -3,8 +3,8 @@
 #include <malloc.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <new>
 
 #include "apr/format/model_file.h"
@@ -47,20 +47,32 @@ namespace apr::test {
 namespace {
 
 constexpr std::uint64_t kMiB = 1 << 20;
+// Bounds on time are for the release build; the sanitizers may take as many times as long.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr double kSlower = 8;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+constexpr double kSlower = 8;
+#else
+constexpr double kSlower = 1;
+#endif
+#else
+constexpr double kSlower = 1;
+#endif
 
 struct Cost {
   std::uint64_t peak = 0, largest = 0, allocations = 0;  // bytes above what was live before; of one block; number
-  double seconds = 0;
+  double seconds = 0;  // of this process's processor time: a busy machine is no fault of the reader
 };
 template <class Work>
 Cost cost_of(const Work& work) {
   const std::uint64_t before = live_bytes, n_before = n_allocations;
   peak_bytes = before;
   largest_bytes = 0;
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   work();
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  return {peak_bytes - before, largest_bytes, n_allocations - n_before, took.count()};
+  const double took = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+  return {peak_bytes - before, largest_bytes, n_allocations - n_before, took};
 }
 
 struct Opening {
@@ -107,7 +119,7 @@ TEST(Bounds, SixtyThousandTensorsOrEntries) {
     const Opening opening = open_counted(tensors ? many_tensors(60'000) : many_entries(60'000));
     EXPECT_EQ(tensors ? opening.n_tensors : opening.n_entries - 1, 60'000U);
     EXPECT_LT(opening.cost.peak, 200'000'000U);
-    EXPECT_LT(opening.cost.seconds, 1.0);
+    EXPECT_LT(opening.cost.seconds, 1.0 * kSlower);
   }
 }
 
@@ -226,7 +238,7 @@ TEST(Bounds, NoFileTakesMoreThanAMultipleOfItself) {
     std::printf("%s\n", name.c_str());
     const Opening opening = open_counted(bytes);
     EXPECT_LT(opening.cost.peak, kTimes * bytes.size() + kAlways);
-    EXPECT_LT(opening.cost.seconds, 20.0);  // sanitizers and a busy machine included; nothing here is quadratic
+    EXPECT_LT(opening.cost.seconds, 2.0 * kSlower);  // nothing here is quadratic
   }
 }
 
