@@ -144,8 +144,7 @@ function rows() {
 }
 function damage() {
   const box = $('damage');
-  if (data.damage_reason) box.append(make('p', {class: 'dim'}, data.damage_reason));
-  else if (data.damage.length === 0) box.append(make('p', {class: 'dim'}, 'none found'));
+  if (data.damage.length === 0) box.append(make('p', {class: 'dim'}, 'none found by statistics (apr hex --damage)'));
   data.damage.forEach(d => box.append(make('p', {class: 'bad'}, size(d.size) + ' at ' + d.offset + ': ' + d.cause + '. ' + d.evidence)));
 }
 document.querySelectorAll('.part').forEach(e => {

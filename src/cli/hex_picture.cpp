@@ -8,6 +8,7 @@
 
 #include "apr/core/file.h"
 #include "apr/core/text.h"
+#include "apr/inspect/damage.h"
 #include "apr/inspect/picture.h"
 #include "src/cli/hex_modes.h"
 #include "src/cli/hex_page.h"
@@ -107,9 +108,13 @@ Json part_json(const PicturePart& part) {
 }
 
 /// The data as JSON that cannot end the script element that it stands in.
-std::string page_data(const Picture& picture) {
-  Json data = {{"files", Json::array()}, {"parts", Json::array()}, {"damage", Json::array()},
-               {"damage_reason", "not scanned for damage"}};
+std::string page_data(const Picture& picture, const inspect::DamageReport& damage) {
+  Json data = {{"files", Json::array()}, {"parts", Json::array()}, {"damage", Json::array()}};
+  for (const inspect::DamageRange& range : damage.ranges) {
+    if (!range.suspicious) continue;
+    data["damage"].push_back({{"file", range.file_index}, {"offset", range.offset}, {"size", range.size_bytes},
+                              {"cause", inspect::name(range.cause)}, {"evidence", to_valid_utf8(escaped(range.evidence))}});
+  }
   for (const auto& file : picture.files) {
     Json entropy = Json::array(), zero = Json::array();
     for (const auto& column : file.strip) {
@@ -124,7 +129,7 @@ std::string page_data(const Picture& picture) {
   return out;
 }
 
-std::string html_page(const Picture& picture, const format::ModelFile& model) {
+std::string html_page(const Picture& picture, const inspect::DamageReport& damage, const format::ModelFile& model) {
   std::string out = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n";
   out += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
   out += "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n";
@@ -144,7 +149,7 @@ std::string html_page(const Picture& picture, const format::ModelFile& model) {
     for (const Finding& finding : model.findings)
       out += fmt::format("<p{}>{}</p>\n", finding.severity == Severity::Error ? " class=\"bad\"" : "", xml_text(to_error(finding).what()));
   }
-  return out + "</main>\n<script type=\"application/json\" id=\"data\">" + page_data(picture) + "</script>\n<script>" +
+  return out + "</main>\n<script type=\"application/json\" id=\"data\">" + page_data(picture, damage) + "</script>\n<script>" +
          std::string(kPageScript) + "</script>\n</body></html>\n";
 }
 
@@ -155,7 +160,9 @@ int write_picture(HexRun& run, bool page, bool force) {
   Progress progress(run.context, page ? "page" : "map", Progress::Unit::Bytes);
   const Picture picture =
       inspect::make_picture(*run.model, {.n_threads = run.context.globals.threads, .progress = progress.callback()});
-  const std::string text = page ? html_page(picture, *run.model) : svg_map(picture, false);
+  inspect::DamageReport damage;
+  if (page) damage = inspect::damage_report(*run.model, run.context.globals.threads, progress.callback());
+  const std::string text = page ? html_page(picture, damage, *run.model) : svg_map(picture, false);
   run.model->check_intact();
   OutputFile out(run.value);
   out.write(text);

@@ -38,6 +38,10 @@ CASES = [
     ["--distribution"],
     ["--distribution", "--tensor", "{tensor}"],
     ["--header", "--list", "--stats"],
+    ["--contract"],
+    ["--diff", "{self}"],
+    ["--html", "{out}.html", "--force-html"],
+    ["--svg", "{out}.svg", "--force-svg"],
 ]
 # Schemas that are tried with other commands than those above, and why they need no case here.
 OTHER = {"combined": "has no members of its own"}
@@ -137,7 +141,7 @@ def main(apr, root):
             subprocess.run([apr, "synth", path, "--preset", "tiny", *options], check=True, stdout=subprocess.DEVNULL)
             tensors = run.document(["hex", path, "--list"])["tensors"]
             wide = next(t for t in tensors if len(t["shape"]) == 2)
-            words = {"{tensor}": wide["name"], "{data}": str(wide["offset"] + 20)}
+            words = {"{tensor}": wide["name"], "{data}": str(wide["offset"] + 20), "{self}": path, "{out}": os.path.join(folder, "out")}
             for case in CASES:
                 args = [re.sub(r"\{\w+\}", lambda m: words[m.group()], word) for word in case]
                 run.check(["hex", path, *args])

@@ -25,6 +25,7 @@ enum class Stage {
   Tokenizer,  // Tokenizer::from_model
   Template,   // the chat template in the metadata, parsed and rendered
   Values,     // diagnose: every weight decoded
+  Blocks,     // scan_values: the block and the file offset of the first value that is no number
   Shrinks,    // the file is cut to 100 bytes after it was opened, and read then
   Grows,      // a byte is appended after it was opened
 };

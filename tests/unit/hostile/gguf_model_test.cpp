@@ -292,6 +292,12 @@ void add_values(Cases& all) {
                      const std::string bytes = q4_0(scale, data);
                      return error(bytes, "diag.scales.not_finite", data, "", "1 of 2").at_stage(Stage::Values);
                    }});
+  for (const auto& [variant, scale] : {std::pair<const char*, std::uint16_t>{"nan_block", 0x7E00}, {"inf_block", 0x7C00}})
+    all.push_back({"G85", variant, [=, scale = scale](const TempFolder&) {
+                     std::uint64_t data = 0;
+                     const std::string bytes = q4_0(scale, data);  // the second block of 18 bytes
+                     return error(bytes, "values.block", data + 18, "", "block 1: scale d is").at_stage(Stage::Blocks);
+                   }});
   all.push_back({"G86", "all_zero", [](const TempFolder&) {
                    GgufBuilder b;
                    b.architecture();
