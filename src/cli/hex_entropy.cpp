@@ -94,6 +94,7 @@ void append_fields(std::string& out, const Style& style, const EntropyReport& re
 void append_anomalies(std::string& out, const Style& style, const EntropyReport& report, const format::ModelFile& model,
                       std::uint64_t limit) {
   append_heading(out, style, "ANOMALIES", report.anomalies.empty() ? "none" : fmt::format("{}", report.anomalies.size()));
+  if (report.anomalies.empty()) return;
   Table table({{"offset"}, {"bytes", Align::Right}, {"bits", Align::Right}, {"usual", Align::Right}, {"kind"}, {"where"}});
   for (std::size_t i = 0; i < std::min<std::uint64_t>(limit, report.anomalies.size()); ++i) {
     const inspect::Anomaly& a = report.anomalies[i];

@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kLeastShare = 1e-3;         // of a value that no sample has: one stray value must not count as a change
 constexpr double kUniformLimit = 4;          // chi-squared of dice, as a multiple of its degrees of freedom
-constexpr double kMixedLimit = 1;            // of the byte with the lowest exponent bits: moderate changes are a row's scale
+constexpr double kMixedLimit = 1;            // of the lowest exponent bit and three of the mantissa: less is a row's scale
 constexpr double kSpreadOut = 0.25;          // a top byte no value of which is more frequent is none
 constexpr std::uint32_t kTightOctaves = 9;   // scales of a sound window lie closer together; random ones span about 25
 constexpr float kUsualHighShare = 0.004F;    // of a high nibble that occurs; above the share that an absent one is given
@@ -143,18 +143,19 @@ ScaleBaseline scale_baseline(const ScanScale& scale, std::span<const WindowCount
   return baseline;
 }
 
-/// Plain floats: the high nibbles of the top byte that occur, their neighbours, either sign, and zero.
+/// Plain floats: the high nibbles of the top byte that occur, and their neighbours, of either sign. Zeros are usual only
+/// where there are some: a float of the wrong byte order is nearly zero when its mantissa was short.
 void set_usual_high(const ScanLayout& layout, const StreamBaseline& top, Baseline& baseline) {
   bool occurs[8] = {};
   bool any = false;
   for (int v = 0; v < 16; ++v) {
-    occurs[v % 8] = occurs[v % 8] || (v % 8 != 0 && top.share[1][v] >= kUsualHighShare);
+    occurs[v % 8] = occurs[v % 8] || top.share[1][v] >= kUsualHighShare;
     any = any || top.share[1][v] + top.share[1][v ^ 8] > kSpreadOut;
   }
   if (!any)  // nothing to go by: weights below 2, of f16 above 2^-15, of the others above 2^-63
     for (int m = 0; m < 8; ++m) occurs[m] = layout.infinity == 0x7C00 ? m == 1 || m == 2 : m == 3;
   for (int m = 0; m < 8; ++m) {
-    const bool usual = m == 0 || occurs[m] || (m > 0 && occurs[m - 1]) || (m < 7 && occurs[m + 1]);
+    const bool usual = occurs[m] || (m > 0 && occurs[m - 1]) || (m < 7 && occurs[m + 1]);
     baseline.usual_high[m] = baseline.usual_high[8 + m] = usual;
   }
 }
@@ -251,18 +252,19 @@ double window_entropy(const WindowCounts& window, std::size_t n_streams) noexcep
   return entropy_of(all);
 }
 
+double half_divergence(const std::uint32_t counts[16], std::uint32_t n_bytes, const StreamBaseline& baseline, int half) noexcept {
+  const float inverse_n = 1.0F / static_cast<float>(n_bytes);
+  float total = 0;
+  for (int v = 0; v < 16; ++v) {
+    const float difference = static_cast<float>(counts[v]) * inverse_n - baseline.share[half][v];
+    total += difference * difference * baseline.inverse[half][v];
+  }
+  return static_cast<double>(total);
+}
+
 double divergence(const kernels::NibbleCounts& counts, std::uint32_t n_bytes, const StreamBaseline& baseline) noexcept {
   if (n_bytes == 0) return 0;
-  const float inverse_n = 1.0F / static_cast<float>(n_bytes);
-  float sum[16] = {};
-  for (int half = 0; half < 2; ++half)
-    for (int v = 0; v < 16; ++v) {
-      const float difference = static_cast<float>(counts.n[half][v]) * inverse_n - baseline.share[half][v];
-      sum[v] += difference * difference * baseline.inverse[half][v];
-    }
-  float total = 0;
-  for (const float x : sum) total += x;
-  return static_cast<double>(total);
+  return half_divergence(counts.n[0], n_bytes, baseline, 0) + half_divergence(counts.n[1], n_bytes, baseline, 1);
 }
 
 bool is_usual_scale(std::uint32_t symbol, const ScaleBaseline& baseline) noexcept {
@@ -307,20 +309,23 @@ double unusual_exponents(const kernels::NibbleCounts& top, std::uint32_t n, cons
 
 Excess worst_stream(const WindowCounts& w, const ScanTarget& target, const Baseline& baseline) noexcept {
   const ScanLayout& layout = *target.layout;
-  const std::size_t top = layout.float_bits > 0 ? top_stream(target) : kMostStreams;
-  const std::size_t mixed = layout.float_bits == 0 ? kMostStreams : target.order == std::endian::little ? top - 1 : top + 1;
-  Excess worst{0, top < kMostStreams ? top : 0};
-  for (std::size_t s = 0; s < layout.streams.size(); ++s) {
-    if (w.n_bytes[s] < 32) continue;
-    double times = 0;
-    if (s == top) {
-      times = unusual_exponents(w.streams[s], w.n_bytes[s], baseline) / kUnusualShare;
-    } else {
-      const double limit = s == mixed ? std::max(kMixedLimit, baseline.streams[s].limit) : baseline.streams[s].limit;
-      times = divergence(w.streams[s], w.n_bytes[s], baseline.streams[s]) / (limit + kChance / w.n_bytes[s]);
-    }
-    if (times > worst.times) worst = {times, s};
+  Excess worst;
+  const auto consider = [&](double times, std::size_t stream) {
+    if (times > worst.times) worst = {times, stream};
+  };
+  if (layout.float_bits > 0) {
+    worst.stream = top_stream(target);
+    const std::uint32_t n = w.n_bytes[worst.stream];
+    if (n < 32) return worst;
+    consider(unusual_exponents(w.streams[worst.stream], n, baseline) / kUnusualShare, worst.stream);
+    if (layout.infinity == 0x7C00) return worst;  // f16: the other byte is mantissa
+    const std::size_t mixed = target.order == std::endian::little ? layout.streams.size() - 2 : 1;
+    consider(half_divergence(w.streams[mixed].n[1], n, baseline.streams[mixed], 1) / (kMixedLimit + kChance / n), mixed);
+    return worst;
   }
+  for (std::size_t s = 0; s < layout.streams.size(); ++s)
+    if (const std::uint32_t n = w.n_bytes[s]; n >= 32)
+      consider(divergence(w.streams[s], n, baseline.streams[s]) / (baseline.streams[s].limit + kChance / n), s);
   return worst;
 }
 

@@ -80,8 +80,8 @@ inline constexpr double kChance = 120;
 /// random f16 is outside in half of all cases (docs/gates.md).
 inline constexpr double kUnusualShare = 0.25;
 
-/// How many times its limit the worst stream is off, and which it is. Above 1 the window is unusual. Of plain floats the
-/// top byte counts by its unusual exponents: rows may be scaled as a whole.
+/// How many times its limit the worst stream is off, and which it is. Above 1 the window is unusual. Of plain floats only
+/// the exponents count: mantissas look like dice or, in rows that were rounded once, like zeros.
 struct Excess {
   double times = 0;
   std::size_t stream = 0;
