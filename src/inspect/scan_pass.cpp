@@ -19,7 +19,7 @@ constexpr std::uint64_t kTasksPerStep = 256;  // between two looks at Ctrl-C and
 constexpr std::size_t kSamples = 192;         // windows of a group that its baseline is made from
 constexpr std::size_t kAnchorsPerTask = 1024;  // four times what one per 4 KiB gives
 // A window is called unusual when its divergence is above this multiple of the samples' upper quartile, and above the floor.
-// Derivation: docs/gates.md, "Damage map".
+// Derivation: docs/damage.md.
 constexpr double kDivergenceFactor = 24;
 constexpr double kDivergenceFloor = 0.06;
 

@@ -77,7 +77,7 @@ inline constexpr double kChance = 120;
 /// The stream with the sign of a plain float.
 [[nodiscard]] std::size_t top_stream(const ScanTarget& target) noexcept;
 /// A window with more unusual scales or exponents than this share is itself unusual. Healthy ones have next to none, a
-/// random f16 is outside in half of all cases (docs/gates.md).
+/// random f16 is outside in half of all cases (docs/damage.md).
 inline constexpr double kUnusualShare = 0.25;
 
 /// How many times its limit the worst stream is off, and which it is. Above 1 the window is unusual. Of plain floats only

@@ -27,7 +27,7 @@ BIG_HEALTHY = [("gemma-3-270m", "q4_k_m"), ("qwen2.5-0.5b", "q8_0"), ("qwen3-0.6
 BLOCK = {"Q4_K": 144, "Q6_K": 210, "Q8_0": 34, "Q4_1": 20, "Q5_0": 22, "F16": 2, "BF16": 2, "F32": 4}
 # byte offset of the f16 scale in its block
 SCALE_AT = {"Q4_K": 0, "Q6_K": 208, "Q8_0": 0, "Q4_1": 0, "Q5_0": 0}
-# Least share found. What statistics cannot see is scored, too, with a floor of 0: see docs/gates.md.
+# Least share found. What statistics cannot see is scored, too, with a floor of 0: see docs/damage.md.
 FLOORS = {"truncated": 1, "zero_fill": 1, "constant": 1, "repeated_block": 1, "text": 1, "non_finite": 1, "zero_tensor": 1,
           "random_bytes": 0.95, "shifted": 0.9, "copy": 0.9, "foreign_bytes": 0.9, "bit_flip_14": 0.9}
 
@@ -303,6 +303,8 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--real", action="append", default=[], help="a sound model; GGUF ones are injected into, too")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--preset", action="append", default=[], help="inject into models of this preset (tiny, tiny-qwen3)")
+    parser.add_argument("--model-seed", type=int, default=1, help="of `apr synth`")
     parser.add_argument("--healthy-only", action="store_true")
     parser.add_argument("--big", action="store_true", help="also the larger synthetic models, as sound files")
     parser.add_argument("--markdown", action="store_true")
@@ -321,7 +323,8 @@ def main():
         return 2 if n_healthy == 0 else 1 if alarms else 0
 
     scores = collections.defaultdict(Score)
-    models = [(synth(args.apr, args.folder, p, q), f"{p}.{q}") for p in PRESETS for q in QUANTS]
+    models = [(synth(args.apr, args.folder, p, q, args.model_seed), f"{p}.{q}.{args.model_seed}")
+              for p in args.preset or PRESETS for q in QUANTS]
     for path in args.real:
         if path.endswith(".gguf"):
             copy = os.path.join(args.folder, "real-" + os.path.basename(path))
