@@ -41,7 +41,12 @@ void put(Json& json, const EntropyReport& report, const format::ModelFile& model
     entry["n_tensors"] = f.n_tensors;
     entry["n_bytes"] = f.n_bytes;
     put_number(entry, "bits_per_byte", f.bits_per_byte);
-    put_number(entry, "usual", f.usual);
+    if (f.usual) {
+      put_number(entry, "usual", *f.usual);
+    } else {
+      entry["usual"] = nullptr;
+      entry["usual_reason"] = "too few bytes";
+    }
     json["fields"].push_back(std::move(entry));
   }
   json["n_anomalies"] = report.anomalies.size();
@@ -85,7 +90,7 @@ void append_fields(std::string& out, const Style& style, const EntropyReport& re
                {grouped(f.n_tensors)},
                {grouped(f.n_bytes)},
                {fmt::format("{:.2f}", f.bits_per_byte), Role::Number},
-               {fmt::format("{:.2f}", f.usual)}});
+               {f.usual ? fmt::format("{:.2f}", *f.usual) : "-"}});
   }
   table.append_to(out, style);
   append_cut(out, report.fields.size(), limit, "fields");

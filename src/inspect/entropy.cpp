@@ -55,7 +55,7 @@ void add_fields(const ScanData& scan, const GroupScan& group, std::vector<FieldE
   const ScanLayout& layout = *group.layout;
   std::uint64_t n_units = 0;
   for (const std::size_t t : group.members) n_units += scan.tensors[t].target.n_units;
-  const auto add = [&](const std::string& field, std::uint64_t bytes, double bits, double usual) {
+  const auto add = [&](const std::string& field, std::uint64_t bytes, double bits, std::optional<double> usual) {
     fields.push_back({std::string(group.type->name), group.role, field, group.members.size(), bytes, bits, usual});
   };
   for (std::size_t s = 0; s < layout.streams.size(); ++s)

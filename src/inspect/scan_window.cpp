@@ -129,7 +129,7 @@ ScaleBaseline scale_baseline(const ScanScale& scale, std::span<const WindowCount
     all.n += m.n;
     all.n_negative += m.n_negative;
   }
-  baseline.usual = quantile(entropies, 0.5);
+  if (!entropies.empty()) baseline.usual = quantile(entropies, 0.5);
   if (n_tight * 10 < n_windows || all.n == 0) {  // nothing to go by: any scale of a weight below 4
     baseline.low = 0;
     baseline.high = scale.encoding == FieldEncoding::F16 ? 17 : n_symbols - 2;
@@ -342,7 +342,7 @@ Baseline make_baseline(const ScanLayout& layout, std::endian order, std::span<co
       entropies.push_back(entropy_of(w.streams[s]));
       divergences.push_back(divergence(w.streams[s], w.n_bytes[s], stream));
     }
-    stream.usual = quantile(entropies, 0.5);
+    if (!entropies.empty()) stream.usual = quantile(entropies, 0.5);
     stream.typical = quantile(divergences, 0.75);
   }
   if (layout.float_bits > 0)

@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -46,7 +47,7 @@ void count_window(const kernels::ScanKernels& kernels, const ScanTarget& target,
 struct StreamBaseline {
   float share[2][16] = {};
   float inverse[2][16] = {};
-  double usual = 0;      // entropy: median of the samples
+  std::optional<double> usual;  // entropy: median of the samples; nothing: none is large enough
   double limit = 0;      // divergence above which a window is no longer usual
   double typical = 0;    // divergence: upper quartile of the samples
 };
@@ -56,7 +57,7 @@ struct ScaleBaseline {
   std::uint32_t low = 0, high = 31;
   bool negative = true;  // negative values are usual
   std::array<std::uint16_t, kScaleSymbols> unusual{};  // all ones for a symbol outside of it
-  double usual = 0;      // entropy of the six bits: median of the samples
+  std::optional<double> usual;  // entropy of the six bits: median of the samples
 };
 
 struct Baseline {

@@ -43,7 +43,7 @@ struct FieldEntropy {
   std::string type, role, field;
   std::uint64_t n_tensors = 0, n_bytes = 0;
   double bits_per_byte = 0;  // all of it together; of a float scale: of its sign and high exponent bits, at most 6
-  double usual = 0;          // of the baseline: the median of windows spread over the tensors
+  std::optional<double> usual;  // of the baseline: the median of windows spread over the tensors; nothing: all are too small
 };
 
 enum class AnomalyKind : std::uint8_t { Uniform, Repeats, LowBits, Diverges, Scales, NonFinite };

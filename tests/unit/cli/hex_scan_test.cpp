@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 
 #include "tests/support/weights_file.h"
@@ -90,6 +92,23 @@ TEST(HexScans, CombineWithOtherReportsAndLimitTheirLists) {
   EXPECT_EQ(both["entropy"]["n_anomalies"], 1);
   const RunResult cut = apr_command({"hex", model.path, "--entropy", "--limit", "1"});
   EXPECT_THAT(cut.out, HasSubstr("more fields; --limit shows more"));
+}
+
+/// As hex_golden_test.cpp: APR_UPDATE_GOLDEN=1 rewrites the files and fails.
+TEST(HexScans, TextIsAsRecorded) {
+  const SmallModels models;
+  for (const std::string format : {"gguf", "apr", "safetensors"})
+    for (const std::string mode : {"entropy", "damage"}) {
+      const RunResult result = apr_command({"hex", "small." + format, "--" + mode}, {.cwd = models.folder.path()});
+      EXPECT_EQ(result.status, 0) << result.all();
+      const std::string path = source_dir() + "/tests/golden/cli/hex_" + format + "_" + mode + ".txt";
+      if (std::getenv("APR_UPDATE_GOLDEN") != nullptr) {
+        std::ofstream(path, std::ios::binary) << result.out;
+        ADD_FAILURE() << "rewrote " << path << ": read the diff";
+        continue;
+      }
+      EXPECT_EQ(result.out, read_whole(path)) << path;
+    }
 }
 
 TEST(HexManifest, IsWrittenOnceAndVerifiesTheFile) {
