@@ -50,7 +50,7 @@ class Foreign {
     const bool dice = looks_like_dice(counts, layout_.streams.size());
     const Verdict verdict = by_scales             ? judge_blocks(range, dice)
                             : layout_.period > 1 ? judge_planes(range, counts, dice)
-                                                 : judge_codes(first, dice);
+                                                 : judge_codes(first, counts);
     DamageRange& out = context_.add(verdict.cause, verdict.certainty, tensor_, range.begin, range.end, verdict.evidence);
     out.shift_bytes = verdict.shift;
   }
@@ -230,8 +230,14 @@ class Foreign {
     return {DamageCause::ForeignBytes, Certainty::Likely, "the bytes of an element look like none of its kind", std::nullopt};
   }
 
-  Verdict judge_codes(std::size_t window, bool uniform) const {
-    const std::string& field = layout_.streams[tensor_.windows[window].stream].name;
+  /// One stream is off and the scales are not: the others say nothing about it.
+  Verdict judge_codes(std::size_t window, const WindowCounts& counts) const {
+    const std::size_t stream = tensor_.windows[window].stream;
+    const std::string& field = layout_.streams[stream].name;
+    WindowCounts alone{};
+    alone.streams[0] = counts.streams[stream];
+    alone.n_bytes[0] = counts.n_bytes[stream];
+    const bool uniform = looks_like_dice(alone, 1);
     if (uniform)
       return {DamageCause::RandomBytes, Certainty::Likely, fmt::format("{} looks like dice", field), std::nullopt};
     return {DamageCause::ForeignBytes, Certainty::Likely, fmt::format("{} is distributed as nowhere else in this role", field),

@@ -182,6 +182,32 @@ TEST(Damage, OneImpossibleScaleOrWeightIsFound) {
   expect_found(f16.damage(f16.offset + 5002, std::string("\x00\x70", 2)), DamageCause::ValueOutlier, f16.offset + 5002, 2, 0);
 }
 
+TEST(Damage, CodesAloneAreFoundWhereTheScalesAreSound) {
+  for (const TensorType type : {TensorType::Q4_K, TensorType::Q8_0}) {
+    SCOPED_TRACE(std::string(name(type)));
+    const Weights weights(type);
+    const std::size_t codes = type == TensorType::Q4_K ? 16 : 2, n_blocks = 40'000 / weights.block;
+    const std::uint64_t at = weights.offset + 10ULL * weights.block;
+    std::string patch = weights.bytes.substr(at, n_blocks * weights.block);
+    for (std::size_t b = 0; b < n_blocks; ++b)
+      patch.replace(b * weights.block + codes, weights.block - codes, noise(weights.block - codes, b + 1));
+    expect_found(weights.damage(at, patch), DamageCause::RandomBytes, at, patch.size(), 4096);
+  }
+}
+
+TEST(Damage, RangesStandInTheOrderOfTheFileWhoeverFoundThem) {
+  const Weights weights(TensorType::Q4_K);
+  const std::uint64_t zeros = weights.offset + 144 * 300;
+  std::string patch = weights.bytes.substr(weights.offset, 144 * 310);
+  patch.replace(0, 2, std::string("\x00\x7E", 2));         // found last
+  patch.replace(144 * 300, 1000, std::string(1000, '\0'));  // found first
+  const DamageReport report = weights.damage(weights.offset, patch);
+  ASSERT_EQ(report.ranges.size(), 2U);
+  EXPECT_EQ(report.ranges[0].offset, weights.offset);
+  EXPECT_EQ(report.ranges[1].offset, zeros);
+  EXPECT_EQ(report.damaged_bytes, report.ranges[0].size_bytes + report.ranges[1].size_bytes);
+}
+
 TEST(Damage, ACutFileNamesTheTensorsItCuts) {
   const Weights weights(TensorType::Q8_0);
   const std::uint64_t cut = weights.offset + 1000;
