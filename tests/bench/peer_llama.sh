@@ -9,9 +9,10 @@
 #   --isa NAME     instruction set of apr (the best)
 #   --flash LIST   flash attention of llama.cpp: off, on or both, of which the better counts ("off,on")
 #   --peer FOLDER  programs of llama.cpp; default: $APR_PEER, else built in $XDG_CACHE_HOME/apr-peer, outside the tree
-# Environment: APR (build/release/bin/apr). For every case it prints the medians, the median of the ratios of the rounds with
-# its bootstrap interval, the weight bytes read a second beside the read bandwidth measured in the same run, and whether
-# apr's fast and exact executors agree on greedy tokens.
+# Environment: APR (build/release/bin/apr); QUIET, a command put before every measured program, e.g. one that waits until the
+# machine is idle. For every case it prints the medians, the median of the ratios of the rounds with its bootstrap interval,
+# the weight bytes read a second beside the read bandwidth measured in the same run, and whether apr's fast and exact
+# executors agree on greedy tokens.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 apr=${APR:-$root/build/release/bin/apr}
@@ -31,7 +32,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ ${#models[@]} -gt 0 ] || { sed -n 3,14p "$0" >&2; exit 2; }
+[ ${#models[@]} -gt 0 ] || { sed -n 3,15p "$0" >&2; exit 2; }
 
 # build_peer FOLDER: the newest source package of llama.cpp, for this CPU, outside the tree. Once, some minutes.
 build_peer() {
@@ -61,9 +62,9 @@ ctx=$((depth + generate > prompt ? depth + generate : prompt))
 for model in "${models[@]}"; do
   for t in $threads; do
     for ((r = 0; r < rounds; ++r)); do
-      "$apr" profile "$model" --json --threads "$t" "${isa[@]}" --prompt "$prompt" --prompt-passes 3 \
+      ${QUIET:-} "$apr" profile "$model" --json --threads "$t" "${isa[@]}" --prompt "$prompt" --prompt-passes 3 \
         --depth "$depth" --passes "$generate" --ctx "$ctx" >"$out/apr.$r.json"
-      "$peer/llama-bench" -m "$model" -t "$t" -p "$prompt" -n "$generate" -d "$depth" -fa "$flash" -r 1 -o json \
+      ${QUIET:-} "$peer/llama-bench" -m "$model" -t "$t" -p "$prompt" -n "$generate" -d "$depth" -fa "$flash" -r 1 -o json \
         >"$out/peer.$r.json" 2>"$out/peer.log"
     done
     for kind in fast exact; do

@@ -82,19 +82,19 @@ struct AttentionState {
   float highest[max_attention_rows], shrink[max_attention_rows];
 };
 
-/// Turns the scores of positions [p, p + 64) into weights; those that the row does not see become 0.
-void attention_weights(const AttentionRow& row, int64_t p, float scale, float* score, float* highest, float* sums, float* shrink) {
+/// Turns the scores of positions [p, p + n) into weights, n a multiple of 16; those that the row does not see become 0.
+void attention_weights(const AttentionRow& row, int64_t p, int n, float scale, float* score, float* highest, float* sums, float* shrink) {
   const auto first = static_cast<int>(row.first > p ? row.first - p : 0);
-  const auto last = static_cast<int>(row.last - p < attention_chunk ? row.last - p : attention_chunk);
+  const auto last = static_cast<int>(row.last - p < n ? row.last - p : n);
   *shrink = 1.0f;
   if (first >= last) {  // it sees nothing of this chunk
-    for (int i = 0; i < attention_chunk; ++i) score[i] = 0.0f;
+    for (int i = 0; i < n; ++i) score[i] = 0.0f;
     return;
   }
   const float never = bits_to_float(0xFF800000U), before = *highest;
   float most[row_lanes];
   for (int k = 0; k < row_lanes; ++k) most[k] = before;
-  for (int i = 0; i < attention_chunk; i += row_lanes)
+  for (int i = 0; i < n; i += row_lanes)
     for (int k = 0; k < row_lanes; ++k) {
       const float x = i + k >= first && i + k < last ? score[i + k] * scale : never;
       score[i + k] = x;
@@ -105,9 +105,9 @@ void attention_weights(const AttentionRow& row, int64_t p, float scale, float* s
   // The first chunk multiplies zeros by e^-infinity = 0. A NaN score is never the highest and stays a NaN weight.
   *highest = top;
   *shrink = exp_f32(before - top);
-  for (int i = 0; i < attention_chunk; ++i) score[i] = exp_f32(score[i] - top);
+  for (int i = 0; i < n; ++i) score[i] = exp_f32(score[i] - top);
   for (int k = 0; k < row_lanes; ++k) sums[k] *= *shrink;
-  for (int i = 0; i < attention_chunk; i += row_lanes)
+  for (int i = 0; i < n; i += row_lanes)
     for (int k = 0; k < row_lanes; ++k) sums[k] += score[i + k];
 }
 
@@ -142,8 +142,9 @@ void attention_tile(const AttentionRow* rows, int n_rows, const KvHead* kv, int6
     for_row_parts(n_rows, [&](auto count, int r) {
       attention_scores<V, decltype(count)::value>(rows + r, keys, kv->stride, head_dim, n, state.score + r);
     });
+    const auto whole = static_cast<int>((n + row_lanes - 1) / row_lanes * row_lanes);
     for (int r = 0; r < n_rows; ++r)
-      attention_weights(rows[r], p, scale, state.score[r], &state.highest[r], state.sums[r], &state.shrink[r]);
+      attention_weights(rows[r], p, whole, scale, state.score[r], &state.highest[r], state.sums[r], &state.shrink[r]);
     for_row_parts(n_rows, [&](auto count, int r) {
       attention_chunk_values<V, decltype(count)::value>(state, r, values, kv->stride, n);
     });

@@ -260,8 +260,9 @@ inline void store_rows(typename V::F acc, int n_rows, float* out) {
   for (int r = 0; r < n_rows; ++r) out[r] = all[r];
 }
 
-/// Bytes ahead that a decode step asks for: one token streams the panel from memory.
-inline constexpr int prefetch_bytes = 4096;
+/// Bytes ahead that a decode step asks for: one token streams the panel from memory. 0, the lines of the group itself before
+/// their first use, is the best on Zen 4, where the hardware runs ahead by itself (docs/profiling.md).
+inline constexpr int prefetch_bytes = 0;
 
 template <class V, class T, int C>
 void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_rows, float* out, int64_t out_stride) {
@@ -271,11 +272,14 @@ void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int 
   for (int c = 0; c < C; ++c) acc[c] = V::splat_f(0.0f);
   const int64_t n_units = a->n_cols / (32 * groups);
   for (int64_t u = 0; u < n_units; ++u, panel += unit_bytes) {
-    if constexpr (C == 1)
-      for (int b = 0; b < unit_bytes; b += 64) V::prefetch(panel + prefetch_bytes + b);
     const uint8_t* scales = panel + groups * plane_bytes;
 #pragma GCC unroll 1
     for (int k = 0; k < groups; ++k) {
+      if constexpr (C == 1) {  // spread over the groups: a burst would fill the queue of misses
+        constexpr int share = unit_bytes / groups;
+#pragma GCC unroll 16
+        for (int b = 0; b < share; b += 64) V::prefetch(panel + k * share + prefetch_bytes + b);
+      }
       typename V::I w[8];
       load_weights<V, T>(panel + k * plane_bytes, w);
       GroupScales<V> g;

@@ -56,7 +56,8 @@ void FastExecutor::allocate() {
   q_sum_.resize(n_batch * widest / 32);
   q_sums16_.resize(n_batch * widest / 16);
   transposed_.resize(n_batch * static_cast<std::size_t>(widest_transposed_));
-  counters_ = std::vector<Counter>(plan_.ops.size());
+  for (const Step& step : steps_) most_ops_ = std::max(most_ops_, step.count);
+  counters_ = std::vector<Counter>(3 * most_ops_ * options_.n_threads);
   keys_.resize(memory_.kv_bytes / 4);
   cache_values_.resize(memory_.kv_bytes / 4);
   cos_.resize(plan_.ropes.size());
@@ -109,27 +110,55 @@ void FastExecutor::forward(std::span<const std::int32_t> tokens, std::uint32_t p
   if (observer_ != nullptr) observer_->pass_end(begin, Clock::now());
 }
 
-void FastExecutor::run_pass(const Pass& pass, unsigned thread) {
-  for (const Step& step : steps_) {
-    if (!pass.wants_logits && step.first >= pass.first_logit_op) return;
-    const auto begin = thread == 0 && pass.observer != nullptr ? Clock::now() : Clock::time_point{};
-    prepare(step, pass, thread);
-    for (std::size_t i = step.first; i < step.first + step.count; ++i) run_op(plan_.ops[i], pass, thread);
-    team_->barrier();
-    if (thread == 0 && pass.observer != nullptr) pass.observer->ops_done(step.first, step.count, begin, Clock::now());
-  }
-}
-
 void FastExecutor::run_team(const std::function<void(unsigned)>& body) {
   for (Counter& c : counters_) c.next.store(0, std::memory_order_relaxed);
   team_->run(body);
 }
 
-void FastExecutor::prepare(const Step& step, const Pass& pass, unsigned thread) {
+/// A step of few elements runs on thread 0, and the one behind it, too: shared out it would cost more in barriers.
+bool FastExecutor::alone(const Step& step, const Pass& pass) const {
+  constexpr std::int64_t kFewElements = 4096;
+  for (std::size_t i = step.first; i < step.first + step.count; ++i) {
+    const Op& op = plan_.ops[i];
+    if (op.kind == OpKind::MatMul || op.kind == OpKind::Attention || rows_of(op, pass) * std::max(op.n_in, op.n_out) > kFewElements)
+      return false;
+  }
+  return true;
+}
+
+void FastExecutor::run_pass(const Pass& pass, unsigned thread) {
+  const Worker all{thread, team_->size()}, one{0, 1};
+  std::size_t turn = 0;
+  bool apart = false;  // thread 0 has run steps that the others have not waited for
+  for (const Step& step : steps_) {
+    if (!pass.wants_logits && step.first >= pass.first_logit_op) return;
+    const auto begin = thread == 0 && pass.observer != nullptr ? Clock::now() : Clock::time_point{};
+    const bool prepares = step.quantize != kNone || (step.transpose != kNone && rows_of(plan_.ops[step.first], pass) > 1);
+    if (alone(step, pass)) {
+      for (std::size_t i = step.first; thread == 0 && i < step.first + step.count; ++i) run_op(plan_.ops[i], pass, one, nullptr);
+      apart = true;
+    } else {
+      if (prepares && !apart) prepare(step, pass, all);
+      if (prepares && apart && thread == 0) prepare(step, pass, one);
+      if (prepares || apart) team_->barrier();
+      run_step(step, turn++, pass, thread);
+      team_->barrier();
+      apart = false;
+    }
+    if (thread == 0 && pass.observer != nullptr) pass.observer->ops_done(step.first, step.count, begin, Clock::now());
+  }
+}
+
+void FastExecutor::run_step(const Step& step, std::size_t turn, const Pass& pass, unsigned thread) {
+  for (std::size_t i = 0; i < most_ops_; ++i) counters(turn + 1, i)[thread].next.store(0, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < step.count; ++i)
+    run_op(plan_.ops[step.first + i], pass, {thread, team_->size()}, counters(turn, i));
+}
+
+void FastExecutor::prepare(const Step& step, const Pass& pass, Worker w) {
   const std::int64_t n_rows = rows_of(plan_.ops[step.first], pass);
-  if (step.quantize != kNone) quantize_rows(step.quantize, n_rows, thread);
-  if (step.transpose != kNone && n_rows > 1) transpose_rows(step.transpose, n_rows, thread);
-  if (step.quantize != kNone || (step.transpose != kNone && n_rows > 1)) team_->barrier();
+  if (step.quantize != kNone) quantize_rows(step.quantize, n_rows, w);
+  if (step.transpose != kNone && n_rows > 1) transpose_rows(step.transpose, n_rows, w);
 }
 
 /// Runs the pass again, which gives the same numbers, and looks at every op's output.
@@ -137,9 +166,11 @@ void FastExecutor::report_not_finite(Pass pass) {
   std::atomic<std::size_t> culprit{plan_.ops.size()};
   pass.observer = nullptr;
   run_team([&](unsigned thread) {
+    std::size_t turn = 0;
     for (const Step& step : steps_) {
-      prepare(step, pass, thread);
-      for (std::size_t i = step.first; i < step.first + step.count; ++i) run_op(plan_.ops[i], pass, thread);
+      prepare(step, pass, {thread, team_->size()});
+      team_->barrier();
+      run_step(step, turn++, pass, thread);
       team_->barrier();
       for (std::size_t i = step.first; thread == 0 && i < step.first + step.count && culprit == plan_.ops.size(); ++i) {
         const Op& op = plan_.ops[i];

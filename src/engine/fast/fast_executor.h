@@ -23,8 +23,12 @@ namespace apr::engine {
 struct Share {
   std::int64_t begin, end;
 };
-[[nodiscard]] inline Share share_of(std::int64_t count, unsigned thread, unsigned n_threads) {
-  return {count * thread / n_threads, count * (thread + 1) / n_threads};
+/// Who runs an op: thread `thread` of `n_threads` that share it.
+struct Worker {
+  unsigned thread, n_threads;
+};
+[[nodiscard]] inline Share share_of(std::int64_t count, Worker w) {
+  return {count * w.thread / w.n_threads, count * (w.thread + 1) / w.n_threads};
 }
 
 /// Elements of a head in the cache: the kernels read whole vectors of 16; the padding stays zero.
@@ -53,22 +57,31 @@ class FastExecutor final : public Executor {
     OpObserver* observer;
   };
 
+  /// How much of a thread's share of an op is taken. A thread takes its own share piece by piece, then what the others have
+  /// left.
+  struct alignas(64) Counter {
+    std::atomic<std::int64_t> next{0};
+  };
+
   void plan_memory();
   void allocate();
   void make_rope_tables(const Pass& pass);
-  void run_pass(const Pass& pass, unsigned thread);
-  void run_op(const model::Op& op, const Pass& pass, unsigned thread);
-  void prepare(const Step& step, const Pass& pass, unsigned thread);
-  void quantize_rows(std::int32_t value, std::int64_t n_rows, unsigned thread);
-  void transpose_rows(std::int32_t value, std::int64_t n_rows, unsigned thread);
-  void mat_mul(const model::Op& op, std::int64_t n_rows, unsigned thread);
-  void mat_mul_panels(const model::Op& op, std::int64_t n_rows, Share panels, unsigned thread);
   void run_team(const std::function<void(unsigned)>& body);
-  void attention(const model::Op& op, const Pass& pass, unsigned thread);
-  void rope(const model::Op& op, const Pass& pass, unsigned thread);
-  void store_kv(const model::Op& op, const Pass& pass, unsigned thread);
-  void embed(const model::Op& op, const Pass& pass, unsigned thread);
-  void rms_norm(const model::Op& op, std::int64_t n_rows, unsigned thread);
+  void run_pass(const Pass& pass, unsigned thread);
+  /// The ops of a step; `turn` counts the steps that all threads run together.
+  void run_step(const Step& step, std::size_t turn, const Pass& pass, unsigned thread);
+  [[nodiscard]] bool alone(const Step& step, const Pass& pass) const;
+  void prepare(const Step& step, const Pass& pass, Worker w);
+  void run_op(const model::Op& op, const Pass& pass, Worker w, Counter* work);
+  void quantize_rows(std::int32_t value, std::int64_t n_rows, Worker w);
+  void transpose_rows(std::int32_t value, std::int64_t n_rows, Worker w);
+  void mat_mul(const model::Op& op, std::int64_t n_rows, Worker w, Counter* work);
+  void mat_mul_panels(const model::Op& op, std::int64_t n_rows, Share panels, Worker w);
+  void attention(const model::Op& op, const Pass& pass, Counter* work);
+  void rope(const model::Op& op, const Pass& pass, Worker w);
+  void store_kv(const model::Op& op, const Pass& pass, Worker w);
+  void embed(const model::Op& op, const Pass& pass, Worker w);
+  void rms_norm(const model::Op& op, std::int64_t n_rows, Worker w);
   [[noreturn]] void report_not_finite(Pass pass);
   [[nodiscard]] std::int64_t rows_of(const model::Op& op, const Pass& pass) const {
     return op.rows == model::RowSet::Logits ? pass.n_logits : pass.n_tokens;
@@ -86,11 +99,11 @@ class FastExecutor final : public Executor {
   [[nodiscard]] std::int64_t cache_positions() const {
     return (static_cast<std::int64_t>(options_.n_ctx) + kernels::attention_chunk - 1) / kernels::attention_chunk * kernels::attention_chunk;
   }
-  /// Work of an op that threads take piece by piece.
-  struct alignas(64) Counter {
-    std::atomic<std::int64_t> next{0};
-  };
-  [[nodiscard]] std::atomic<std::int64_t>& counter(const model::Op& op) { return counters_[static_cast<std::size_t>(&op - plan_.ops.data())].next; }
+  /// The counters of op `i` of a step, by thread. Three sets take turns, so that a thread can clear its counters of the next
+  /// turn in this one: nobody uses that set any more, and a barrier comes before its next use.
+  [[nodiscard]] Counter* counters(std::size_t turn, std::size_t i) {
+    return counters_.data() + (turn % 3 * most_ops_ + i) * team_->size();
+  }
 
   const model::Plan& plan_;
   ExecutorOptions options_;
@@ -109,7 +122,8 @@ class FastExecutor final : public Executor {
   std::int64_t widest_ = 0;            // of the values that are quantised
   std::int64_t widest_transposed_ = 0;
   std::vector<float> transposed_;
-  std::vector<Counter> counters_;  // by op
+  std::size_t most_ops_ = 1;       // of a step
+  std::vector<Counter> counters_;
   std::vector<std::int8_t> q_;
   std::vector<float> q_scale_, q_sum_;
   std::vector<std::int16_t> q_sums16_;

@@ -10,25 +10,25 @@ using model::kNone;
 using model::Op;
 using model::OpKind;
 
-void FastExecutor::run_op(const Op& op, const Pass& pass, unsigned thread) {
+void FastExecutor::run_op(const Op& op, const Pass& pass, Worker w, Counter* work) {
   const std::int64_t n_rows = rows_of(op, pass);
   const auto by_elements = [&](auto&& kernel) {  // values of one width: the batch is one run of elements
-    const Share s = share_of(n_rows * op.n_out, thread, team_->size());
+    const Share s = share_of(n_rows * op.n_out, w);
     if (s.begin < s.end) kernel(row(op.in, 0) + s.begin, row(op.in2, 0) + s.begin, s.end - s.begin, row(op.out, 0) + s.begin);
   };
   switch (op.kind) {
-    case OpKind::Embed: return embed(op, pass, thread);
-    case OpKind::RmsNorm: return rms_norm(op, n_rows, thread);
-    case OpKind::MatMul: return mat_mul(op, n_rows, thread);
-    case OpKind::Rope: return rope(op, pass, thread);
-    case OpKind::StoreKv: return store_kv(op, pass, thread);
-    case OpKind::Attention: return attention(op, pass, thread);
+    case OpKind::Embed: return embed(op, pass, w);
+    case OpKind::RmsNorm: return rms_norm(op, n_rows, w);
+    case OpKind::MatMul: return mat_mul(op, n_rows, w, work);
+    case OpKind::Rope: return rope(op, pass, w);
+    case OpKind::StoreKv: return store_kv(op, pass, w);
+    case OpKind::Attention: return attention(op, pass, work);
     case OpKind::Add: return by_elements(ops_.add);
     case OpKind::SiluMul: return by_elements(ops_.silu_mul);
     case OpKind::GeluMul: return by_elements(ops_.gelu_mul);
     case OpKind::SelectRows:
       // Source and target rows of a thread may overlap with another's only when something moves: one thread does it.
-      if (thread == 0 && (op.in != op.out || pass.n_logits != pass.n_tokens))
+      if (w.thread == 0 && (op.in != op.out || pass.n_logits != pass.n_tokens))
         std::memmove(row(op.out, 0), row(op.in, pass.n_tokens - pass.n_logits),
                      static_cast<std::size_t>(pass.n_logits * op.n_out) * sizeof(float));
       return;
@@ -36,12 +36,12 @@ void FastExecutor::run_op(const Op& op, const Pass& pass, unsigned thread) {
   throw Error(ErrorCode::Internal, fmt::format("the fast executor does not know the op {}", model::name(op.kind)));
 }
 
-void FastExecutor::embed(const Op& op, const Pass& pass, unsigned thread) {
+void FastExecutor::embed(const Op& op, const Pass& pass, Worker w) {
   const model::Weight& weight = plan_.weights[static_cast<std::size_t>(op.weight)];
   const TypeInfo& type = *find_type(weight.type);
   const kernels::DequantizeFn dequantize = kernels::dequantizer(weight.type);
   std::vector<float> padded(static_cast<std::size_t>(weight.row_stride));
-  for (std::int64_t t = thread; t < pass.n_tokens; t += team_->size()) {
+  for (std::int64_t t = w.thread; t < pass.n_tokens; t += w.n_threads) {
     dequantize(weight.bytes.data() + static_cast<std::uint64_t>(pass.tokens[t]) * weight.row_bytes(), padded.data(),
                weight.row_stride / type.block_elements);
     float* out = row(op.out, t);
@@ -49,9 +49,9 @@ void FastExecutor::embed(const Op& op, const Pass& pass, unsigned thread) {
   }
 }
 
-void FastExecutor::rms_norm(const Op& op, std::int64_t n_rows, unsigned thread) {
+void FastExecutor::rms_norm(const Op& op, std::int64_t n_rows, Worker w) {
   const std::int64_t width = op.n_heads > 0 ? op.head_dim : op.n_in, per_row = op.n_in / width;
-  const Share s = share_of(n_rows * per_row, thread, team_->size());
+  const Share s = share_of(n_rows * per_row, w);
   for (std::int64_t i = s.begin; i < s.end; ++i)
     ops_.rms_norm(row(op.in, 0) + i * width, weights_.vector(op.weight), 0.0F, op.eps, width, row(op.out, 0) + i * width);
 }
@@ -72,9 +72,9 @@ void for_groups(std::int64_t n_rows, std::int64_t n_groups, int block_cols, Shar
 
 }  // namespace
 
-void FastExecutor::quantize_rows(std::int32_t value, std::int64_t n_rows, unsigned thread) {
+void FastExecutor::quantize_rows(std::int32_t value, std::int64_t n_rows, Worker w) {
   const std::int64_t width = plan_.values[static_cast<std::size_t>(value)].width, n_groups = width / 32;
-  for_groups(n_rows, n_groups, ops_.block_cols, share_of(n_rows * n_groups, thread, team_->size()),
+  for_groups(n_rows, n_groups, ops_.block_cols, share_of(n_rows * n_groups, w),
              [&](std::int64_t t, std::int64_t group, std::int64_t n, std::int64_t block, int block_width) {
                const std::int64_t at = block * n_groups + group * block_width + t - block;
                ops_.quantize_activation(row(value, t) + group * 32, n, block_width, q_.data() + at * 32, q_scale_.data() + at,
@@ -82,9 +82,9 @@ void FastExecutor::quantize_rows(std::int32_t value, std::int64_t n_rows, unsign
              });
 }
 
-void FastExecutor::transpose_rows(std::int32_t value, std::int64_t n_rows, unsigned thread) {
+void FastExecutor::transpose_rows(std::int32_t value, std::int64_t n_rows, Worker w) {
   const std::int64_t width = plan_.values[static_cast<std::size_t>(value)].width;
-  for_groups(n_rows, width, ops_.block_cols, share_of(n_rows * width, thread, team_->size()),
+  for_groups(n_rows, width, ops_.block_cols, share_of(n_rows * width, w),
              [&](std::int64_t t, std::int64_t first, std::int64_t n, std::int64_t block, int block_width) {
                const float* in = row(value, t) + first;
                float* out = transposed_.data() + block * width + first * block_width + t - block;
@@ -93,29 +93,33 @@ void FastExecutor::transpose_rows(std::int32_t value, std::int64_t n_rows, unsig
 }
 
 /// Weights that stay in the second-level cache while all tokens pass, and the least that is worth taking at once.
-constexpr std::int64_t kChunkBytes = 256 << 10, kPieceBytes = 32 << 10;
+constexpr std::int64_t kChunkBytes = 256 << 10, kPieceBytes = 64 << 10;
 
-void FastExecutor::mat_mul(const Op& op, std::int64_t n_rows, unsigned thread) {
+void FastExecutor::mat_mul(const Op& op, std::int64_t n_rows, Worker w, Counter* work) {
   const FastMatrix& m = weights_.matrix(op.weight);
-  const std::int64_t bytes = static_cast<std::int64_t>(m.panel_bytes), even = m.n_panels / (8 * team_->size());
+  const std::int64_t bytes = static_cast<std::int64_t>(m.panel_bytes), even = m.n_panels / (8 * w.n_threads);
   const std::int64_t wanted = n_rows == 1 ? kPieceBytes / bytes : std::min(kChunkBytes / bytes, even);
   const std::int64_t piece = m.repacked ? std::max<std::int64_t>(1, wanted) : 1;
-  for (std::int64_t p; (p = counter(op).fetch_add(piece, std::memory_order_relaxed)) < m.n_panels;)
-    mat_mul_panels(op, n_rows, {p, std::min(p + piece, m.n_panels)}, thread);
+  for (unsigned k = 0; k < w.n_threads; ++k) {
+    const unsigned owner = (w.thread + k) % w.n_threads;
+    const Share s = share_of(m.n_panels, {owner, w.n_threads});
+    for (std::int64_t p; (p = s.begin + work[owner].next.fetch_add(piece, std::memory_order_relaxed)) < s.end;)
+      mat_mul_panels(op, n_rows, {p, std::min(p + piece, s.end)}, w);
+  }
 }
 
-void FastExecutor::mat_mul_panels(const Op& op, std::int64_t n_rows, Share panels, unsigned thread) {
+void FastExecutor::mat_mul_panels(const Op& op, std::int64_t n_rows, Share panels, Worker w) {
   const FastMatrix& m = weights_.matrix(op.weight);
   const float* x = n_rows > 1 ? transposed_.data() : row(op.in, 0);
   const kernels::Activation activation{x, q_.data(), q_scale_.data(), q_sum_.data(), q_sums16_.data(), op.n_in};
   const float* bias = weights_.vector(op.bias);
-  if (!m.repacked) weights_.make_panel(m, panels.begin, scratch_[thread].data());
+  if (!m.repacked) weights_.make_panel(m, panels.begin, scratch_[w.thread].data());
   for (std::int64_t t = 0, width = 0; t < n_rows; t += width) {
     width = kernels::block_width(n_rows - t, ops_.block_cols);
     for (std::int64_t p = panels.begin; p < panels.end; ++p) {
       const std::int64_t first = p * ops_.lanes;
       const int n = static_cast<int>(std::min<std::int64_t>(ops_.lanes, op.n_out - first));
-      const std::uint8_t* panel = m.repacked ? weights_.panel(m, p) : reinterpret_cast<const std::uint8_t*>(scratch_[thread].data());
+      const std::uint8_t* panel = m.repacked ? weights_.panel(m, p) : reinterpret_cast<const std::uint8_t*>(scratch_[w.thread].data());
       float* out = row(op.out, t) + first;
       m.kernel->multiply(panel, &activation, t, static_cast<int>(width), n, out, op.n_out);
       for (std::int64_t i = 0; bias != nullptr && i < width; ++i)
@@ -124,12 +128,12 @@ void FastExecutor::mat_mul_panels(const Op& op, std::int64_t n_rows, Share panel
   }
 }
 
-void FastExecutor::rope(const Op& op, const Pass& pass, unsigned thread) {
+void FastExecutor::rope(const Op& op, const Pass& pass, Worker w) {
   const auto index = static_cast<std::size_t>(op.rope);
   const model::Rope& rope = plan_.ropes[index];
   const std::int64_t half = rope.n_rot / 2;
   const bool adjacent = rope.layout == model::RopeLayout::Adjacent;
-  const Share s = share_of(pass.n_tokens * op.n_heads, thread, team_->size());
+  const Share s = share_of(pass.n_tokens * op.n_heads, w);
   for (std::int64_t i = s.begin; i < s.end; ++i) {
     const float* in = row(op.in, 0) + i * op.head_dim;
     float* out = row(op.out, 0) + i * op.head_dim;
@@ -145,8 +149,8 @@ void FastExecutor::rope(const Op& op, const Pass& pass, unsigned thread) {
   }
 }
 
-void FastExecutor::store_kv(const Op& op, const Pass& pass, unsigned thread) {
-  const Share s = share_of(pass.n_tokens * op.n_kv_heads, thread, team_->size());
+void FastExecutor::store_kv(const Op& op, const Pass& pass, Worker w) {
+  const Share s = share_of(pass.n_tokens * op.n_kv_heads, w);
   for (std::int64_t i = s.begin; i < s.end; ++i) {
     const kernels::KvHead head = kv_head(op.layer, i % op.n_kv_heads, op.head_dim);
     const std::int64_t position = pass.position + i / op.n_kv_heads, in_block = position % kernels::key_block;
@@ -156,14 +160,13 @@ void FastExecutor::store_kv(const Op& op, const Pass& pass, unsigned thread) {
   }
 }
 
-void FastExecutor::attention(const Op& op, const Pass& pass, unsigned thread) {
-  static_cast<void>(thread);
+void FastExecutor::attention(const Op& op, const Pass& pass, Counter* work) {
   const std::int64_t group = op.n_heads / op.n_kv_heads, row_heads = std::min<std::int64_t>(group, kernels::max_attention_rows);
   const std::int64_t tile_tokens = std::max<std::int64_t>(1, kernels::max_attention_rows / group);
   const std::int64_t n_tiles = (pass.n_tokens + tile_tokens - 1) / tile_tokens;
   kernels::AttentionRow rows[kernels::max_attention_rows];
   // Threads take tiles in turn, the late tokens first because they see the most.
-  for (std::int64_t i; (i = counter(op).fetch_add(1, std::memory_order_relaxed)) < n_tiles * op.n_kv_heads;) {
+  for (std::int64_t i; (i = work->next.fetch_add(1, std::memory_order_relaxed)) < n_tiles * op.n_kv_heads;) {
     const std::int64_t tile = n_tiles - 1 - i / op.n_kv_heads, kv = i % op.n_kv_heads;
     const std::int64_t begin = tile * tile_tokens, end = std::min(begin + tile_tokens, pass.n_tokens);
     const kernels::KvHead head = kv_head(op.layer, kv, op.head_dim);
