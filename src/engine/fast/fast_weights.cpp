@@ -8,6 +8,7 @@
 
 #include "apr/core/error.h"
 #include "apr/core/file.h"
+#include "apr/core/huge_pages.h"
 #include "apr/kernels/dispatch.h"
 
 namespace apr::engine {
@@ -69,8 +70,13 @@ FastWeights::FastWeights(const model::Plan& plan, const kernels::OpKernels& ops,
 
 void FastWeights::load(ThreadPool& pool) {
   if (arena_bytes_ > 0) {
-    arena_.reset(static_cast<std::uint8_t*>(std::aligned_alloc(kAlignment, arena_bytes_)));
-    if (!arena_) throw Error(ErrorCode::ModelLoad, fmt::format("cannot allocate {} bytes for the weights", arena_bytes_));
+    // Large arenas stand on huge pages: a token reads them all, and misses of the address translation cost bandwidth.
+    const bool huge = arena_bytes_ >= 16 * huge_page_bytes;
+    const std::size_t alignment = huge ? huge_page_bytes : kAlignment;
+    const std::size_t size = (arena_bytes_ + alignment - 1) / alignment * alignment;
+    arena_.reset(static_cast<std::uint8_t*>(std::aligned_alloc(alignment, size)));
+    if (!arena_) throw Error(ErrorCode::ModelLoad, fmt::format("cannot allocate {} bytes for the weights", size));
+    if (huge) prefer_huge_pages(arena_.get(), size);
   }
   for (std::size_t i = 0; i < matrices_.size(); ++i) {
     const model::Weight& weight = plan_.weights[i];
