@@ -17,7 +17,7 @@ import tempfile
 
 import jsonschema
 
-# Arguments behind `apr hex FILE`. {gguf}, {apr} and {safetensors} are models that `apr synth` wrote.
+# Arguments behind `apr hex FILE`, for each of the models that `apr synth` writes. {tensor}: its first matrix; {data}: a byte in it.
 MODELS = ["gguf", "apr", "safetensors"]
 CASES = [
     [],
@@ -37,11 +37,12 @@ CASES = [
     ["--stats"],
     ["--distribution"],
     ["--distribution", "--tensor", "{tensor}"],
+    ["--entropy"],
+    ["--damage"],
+    ["--manifest", "--out", "{manifest}"],
+    ["--verify-manifest", "{manifest}"],
+    ["--verify-manifest", "{manifest}", "--repair-plan"],
     ["--header", "--list", "--stats"],
-    ["--contract"],
-    ["--diff", "{self}"],
-    ["--html", "{out}.html", "--force-html"],
-    ["--svg", "{out}.svg", "--force-svg"],
 ]
 # Schemas that are tried with other commands than those above, and why they need no case here.
 OTHER = {"combined": "has no members of its own"}
@@ -141,7 +142,8 @@ def main(apr, root):
             subprocess.run([apr, "synth", path, "--preset", "tiny", *options], check=True, stdout=subprocess.DEVNULL)
             tensors = run.document(["hex", path, "--list"])["tensors"]
             wide = next(t for t in tensors if len(t["shape"]) == 2)
-            words = {"{tensor}": wide["name"], "{data}": str(wide["offset"] + 20), "{self}": path, "{out}": os.path.join(folder, "out")}
+            words = {"{tensor}": wide["name"], "{data}": str(wide["offset"] + 20),
+                     "{manifest}": path + ".manifest.json"}
             for case in CASES:
                 args = [re.sub(r"\{\w+\}", lambda m: words[m.group()], word) for word in case]
                 run.check(["hex", path, *args])
