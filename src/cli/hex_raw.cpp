@@ -102,7 +102,8 @@ void append_raw(std::string& out, const Style& style, const RawView& view, std::
       const std::size_t used = view.offset_digits + 2 + hex.size() + 3 + row.size() + 1;  // of the line
       const std::size_t left = std::max(kFewestLabelChars, kColumns - std::min(kColumns, used + view.width - row.size() + 2));
       out += std::string(view.width - row.size() + 2, ' ');
-      style.append(out, Role::Dim, escaped(fmt::format("{}", fmt::join(labels, ", ")), left));
+      const std::string label = fmt::format("{}", fmt::join(labels, ", "));
+      style.append(out, Role::Dim, escaped(label, label.size() > left ? left - 1 : left));  // the mark of a cut takes one
     }
     out += '\n';
   }

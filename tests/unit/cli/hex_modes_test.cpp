@@ -132,7 +132,8 @@ TEST(HexList, SortFilterAndTotals) {
   const auto names = [&](std::vector<std::string> more) {
     std::vector<std::string> args = {"hex", m.gguf, "--list"}, out;
     args.insert(args.end(), more.begin(), more.end());
-    for (const json& t : apr_json(args, 0)["tensors"]) out.push_back(t["name"]);
+    const json document = apr_json(args, 0);
+    for (const json& t : document["tensors"]) out.push_back(t["name"]);
     return out;
   };
   using Names = std::vector<std::string>;
