@@ -87,6 +87,7 @@ std::optional<BlockGrid> block_grid(const TensorInfo& tensor) {
   const std::uint64_t n_rows = tensor.n_elements / grid.row_elements;
   if (grid.row_elements % n != 0 && tensor.type != TensorType::AprQ4 && grid.n_blocks == n_rows * row_blocks)
     grid.stored_row_elements = row_blocks * n;
+  if (grid.stored(tensor.n_elements - 1) / n >= grid.n_blocks) return std::nullopt;  // every element has its block
   return grid;
 }
 

@@ -91,15 +91,15 @@ class Run:
         self.apr, self.schemas = apr, schemas
         self.faults, self.n_documents, self.n_refusals, self.seen = [], 0, 0, set()
 
-    def document(self, args):
+    def document(self, args, allowed=(0, VALIDATION_FAILED)):  # files that differ have a document, too
         done = subprocess.run([self.apr, *args, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        if done.returncode not in (0, VALIDATION_FAILED):  # files that differ have a document, too
+        if done.returncode not in allowed:
             self.faults.append(f"{args}: exit {done.returncode}: {done.stdout.decode()[:400]}")
             return None
         return json.loads(done.stdout)
 
-    def check(self, args):
-        document = self.document(args)
+    def check(self, args, *allowed):
+        document = self.document(args, *allowed)
         if document is None:
             return
         name = re.sub(r"^apr\.|/[0-9]+$", "", document["schema"])
@@ -154,6 +154,8 @@ def main(apr, root):
             for case in CASES:
                 args = [re.sub(r"\{\w+\}", lambda m: words[m.group()], word) for word in case]
                 run.check(["hex", path, *args])
+        run.check(["hex", other, "--no-such-flag"], (2,))
+        run.check(["hex", os.path.join(folder, "missing")], (3,))
     for mode in modes_of(root):
         if "hex." + mode not in run.seen and mode not in OTHER:
             run.faults.append(f"mode {mode} of hex_modes.def: no document of schema hex.{mode} was validated: add its schema and a case")
