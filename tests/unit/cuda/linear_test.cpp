@@ -250,7 +250,7 @@ TEST(Prepare, QuantisesAsTheCpuDoesAndNormsInTolerance) {
   std::vector<std::int16_t> sums(q.size() / 16);
   for (std::int32_t column = 0; column < n_columns; ++column) {
     const auto at = static_cast<std::size_t>(column * out.stride);
-    active().ops.quantize_activation(&values[static_cast<std::size_t>(column * n_cols)], n_cols, q.data(), d.data(), s.data(), sums.data());
+    active().ops.quantize_activation(&values[static_cast<std::size_t>(column * n_cols)], n_cols / 32, 1, q.data(), d.data(), s.data(), sums.data());
     for (std::size_t i = 0; i < static_cast<std::size_t>(out.stride); ++i) {
       ASSERT_EQ(out.q[at + i], i < q.size() ? q[i] : 0) << i;
       const float expected_d = i < q.size() ? d[i / 32] : 0.0F, expected_s = i < q.size() ? s[i / 32] : 0.0F;
