@@ -179,8 +179,9 @@ int run_tokenize(const TokenizeCommand& command, Context& context) {
   model.require_sound();
   const model::Tokenizer tokenizer = model::Tokenizer::from_model(model);
   context.findings.insert(context.findings.end(), tokenizer.findings().begin(), tokenizer.findings().end());
-  if (!context.globals.quiet && !context.globals.json)
-    for (const Finding& finding : tokenizer.findings()) spdlog::warn("{}", escaped(finding.message));
+  const bool for_a_person = !command.decode && !command.ids_only && !context.globals.json && !context.globals.quiet;
+  for (const Finding& finding : tokenizer.findings())
+    spdlog::log(for_a_person ? spdlog::level::warn : spdlog::level::info, "{}", escaped(finding.message));
   model.check_intact();
   return command.decode ? decode(command, context, tokenizer) : encode(command, context, tokenizer);
 }

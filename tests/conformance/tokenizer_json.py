@@ -122,7 +122,7 @@ def documents(folder):
 
 def is_common(c):
     """Whether all Unicode tables at work here know the character: the libraries carry versions from 8 to 17."""
-    new_compatibility_letters = 0xA7F2 <= ord(c) <= 0xA7F4 or 0x10780 <= ord(c) <= 0x107BA
+    new_compatibility_letters = ord(c) == 0xAB69 or 0xA7F2 <= ord(c) <= 0xA7F4 or 0x10780 <= ord(c) <= 0x107BA
     return unicodedata.category(c) != "Cn" and not new_compatibility_letters and not 0x1E900 <= ord(c) <= 0x1E95F
 
 

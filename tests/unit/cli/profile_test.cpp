@@ -18,8 +18,9 @@ void expect_adds_up(const nlohmann::json& phase, std::int64_t n_tokens) {
   EXPECT_GE(phase["warmups"], 3);
   const double wall = phase["wall_us"], ops = phase["ops_us"];
   ASSERT_GT(ops, 0);
-  EXPECT_LE(ops, wall * 1.01) << "medians of two quantities";
-  EXPECT_NEAR(ops + phase["residual_us"].get<double>(), wall, 0.05 * wall);
+  EXPECT_LE(ops, wall) << "in every pass, so in the medians, too";
+  EXPECT_GE(phase["residual_us"].get<double>(), 0);
+  EXPECT_LE(phase["residual_us"].get<double>(), phase["wall_p95_us"].get<double>());
   EXPECT_NEAR(phase["tokens_per_s"].get<double>(), static_cast<double>(n_tokens) * 1e6 / wall, 1e-3 * 1e6 / wall + 1);
   double sum = 0, bound = 0;
   std::uint64_t calls = 0;
@@ -32,7 +33,7 @@ void expect_adds_up(const nlohmann::json& phase, std::int64_t n_tokens) {
     EXPECT_TRUE(std::isfinite(time) && time >= 0) << brick;
     if (time > 0) EXPECT_NEAR(brick["gb_per_s"].get<double>(), brick["bytes"].get<double>() / time / 1e3, 1e-6);
   }
-  EXPECT_NEAR(sum, ops, 0.25 * ops) << "medians of the parts beside the median of their sum";
+  EXPECT_GT(sum, 0);  // medians of the parts: no fixed relation to the median of their sum
   EXPECT_NEAR(bound, phase["bound_us_modelled"].get<double>(), 1e-6 * bound);
   EXPECT_GT(calls, 0U);
 }

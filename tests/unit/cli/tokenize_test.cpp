@@ -75,10 +75,10 @@ TEST_F(Tokenize, FlagsForSpecialTokens) {
 }
 
 TEST_F(Tokenize, DecodeTakesIdsInAnyDress) {
-  const std::string ids = apr_command({"tokenize", model(), "the cat", "--ids", "--no-add-special"}).out;
+  const auto encoded = apr_json({"tokenize", model(), "the cat", "--no-add-special"}, 0);
   std::vector<std::string> words = {"tokenize", model(), "--decode"};
   std::string json = "[";
-  for (const auto& id : apr_json({"tokenize", model(), "the cat", "--no-add-special"}, 0)["ids"]) {
+  for (const auto& id : encoded["ids"]) {
     words.push_back(std::to_string(id.get<int>()));
     json += words.back() + ", ";
   }
@@ -108,7 +108,7 @@ TEST_F(Tokenize, Refusals) {
   refused({"tokenize", "--decode", "--ids", "1"}, 2, "--ids");
   refused({"tokenize", "--skip-special", "a"}, 2, "--skip-special");
   refused({"tokenize", "a", "-f", model()}, 2, "--file");
-  refused({"tokenize", "-f", model() + ".none"}, 3, "no such file");
+  refused({"tokenize", "-f", model() + ".none"}, 3, "No such file");
   const SmallModels small;  // a vocabulary without the name of its tokenizer
   EXPECT_EQ(apr_command({"tokenize", small.gguf, "a"}).status, 6);
   EXPECT_EQ(apr_command({"tokenize", small.safetensors, "a"}).status, 6);
