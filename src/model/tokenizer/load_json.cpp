@@ -38,6 +38,8 @@ Json parse_file(const std::string& path) {
     return root;
   } catch (const Json::parse_error& error) {
     throw Error(ErrorCode::ModelLoad, "is not valid JSON").at(path, error.byte).got(escaped(error.what(), 200));
+  } catch (const Json::out_of_range& error) {  // a number beyond a double; it comes without a place
+    throw Error(ErrorCode::ModelLoad, "has a number that does not fit").at(path).got(escaped(error.what(), 200));
   }
 }
 
