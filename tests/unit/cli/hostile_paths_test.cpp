@@ -96,7 +96,7 @@ TEST(HostilePaths, StandardInput) {
   const std::string apr = "'" + apr_binary() + "'";
   const RunResult redirected = shell(apr + " hex --list /dev/stdin < '" + path + "'");
   EXPECT_EQ(redirected.status, 0) << redirected.all();
-  EXPECT_THAT(redirected.out, HasSubstr("q4_0"));
+  EXPECT_THAT(redirected.out, HasSubstr("Q4_0"));
   const RunResult piped = shell("cat '" + path + "' | " + apr + " hex --list /dev/stdin");
   EXPECT_EQ(piped.status, 3) << piped.all();
   EXPECT_THAT(piped.err, HasSubstr("a FIFO"));
