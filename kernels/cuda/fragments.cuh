@@ -27,14 +27,20 @@ APR_DEVICE void load_planes(Global<const uint8_t> tile, Planes<T>& planes) {
 
 APR_DEVICE uint32_t word_of(const Word4& w, int i) { return i == 0 ? w.x : i == 1 ? w.y : i == 2 ? w.z : w.w; }
 
-/// Register i of the fragment of group `group`: bytes of 2^(8 - bits) times the weight's integer, or for the low nibble of
-/// an unsigned 4-bit type the integer itself; see factor().
+/// Register i of the fragment of group `group`: bytes of 2^(8 - bits) times the weight's integer, or for an even
+/// group of an unsigned type the integer itself; see factor().
 template <class T>
 APR_DEVICE uint32_t fragment(const Planes<T>& planes, int group, int i) {
   if constexpr (T::bits == 8) return word_of(planes.main[group], i);
   const int p = group / 2, h = group % 2;
   const uint32_t w = word_of(planes.main[p], i);
   if constexpr (T::bits == 4 && !T::is_signed) return h == 0 ? w & 0x0F0F0F0Fu : w & 0xF0F0F0F0u;
+  if constexpr (T::bits == 5 && !T::is_signed) {
+    // Register i's bits of both groups are neighbours: one shift brings them to positions 4 (even) and 3 (odd).
+    const uint32_t e = word_of(planes.extra[0], p);
+    const uint32_t moved = i == 0 ? e << 3 : i == 1 ? e << 1 : i == 2 ? e >> 1 : e >> 3;
+    return h == 0 ? (w & 0x0F0F0F0Fu) | (moved & 0x10101010u) : (w & 0xF0F0F0F0u) | (moved & 0x08080808u);
+  }
   const uint32_t top = (h == 0 ? w << 4 : w) & 0xF0F0F0F0u;
   if constexpr (T::bits == 4) return top;
   if constexpr (T::bits == 5) {
@@ -50,7 +56,7 @@ APR_DEVICE uint32_t fragment(const Planes<T>& planes, int group, int i) {
 template <class T>
 APR_DEVICE float factor(int odd) {
   if constexpr (T::bits == 8) return 1.0f;
-  if constexpr (T::bits == 4 && !T::is_signed) return odd != 0 ? 1.0f / 16 : 1.0f;
+  if constexpr (T::bits < 6 && !T::is_signed) return odd != 0 ? 1.0f / static_cast<float>(1 << (8 - T::bits)) : 1.0f;
   return 1.0f / static_cast<float>(1 << (8 - T::bits));
 }
 

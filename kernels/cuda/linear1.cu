@@ -61,12 +61,12 @@ APR_DEVICE void add_tile(const Planes<T>& planes, const QuadScales<T>& scales, c
 
 /// Rows g and g + 8 of a row tile times the column, over this warp's tiles; this lane's part of both.
 template <int Id>
-APR_DEVICE void row_tile_dot(Global<const uint8_t> tiles, int first, int step, int n_tiles, const OneColumn& in, float (&acc)[2]) {
+APR_DEVICE void row_tile_dot(Global<const uint8_t> tiles, int first, int step, int n_tiles, OneColumn in, float (&acc)[2]) {
   using T = TileType<Id>;
   acc[0] = acc[1] = 0;
   if constexpr (T::is_float) {
     for (int k = first; k < n_tiles; k += step) {
-      for (int group = 0; group < 8; ++group) {
+      APR_UNROLL_2 for (int group = 0; group < 8; ++group) {
         Shared<const float> x = in.x + (256 * k + 32 * group + 8 * (lane() % 4));
         APR_UNROLL for (int r = 0; r < 2; ++r) {
           float w[8];
@@ -77,17 +77,28 @@ APR_DEVICE void row_tile_dot(Global<const uint8_t> tiles, int first, int step, i
     }
   } else {
     if (first >= n_tiles) return;
-    Planes<T> planes;
-    load_planes(tiles + static_cast<int64_t>(first) * T::bytes, planes);
-    QuadScales<T> scales = load_scales<T>(tiles + static_cast<int64_t>(first) * T::bytes, lane() % 4);
-    for (int k = first; k < n_tiles; k += step) {
-      const int next = k + step < n_tiles ? k + step : k;  // one tile ahead
-      Planes<T> next_planes;
-      load_planes(tiles + static_cast<int64_t>(next) * T::bytes, next_planes);
-      const QuadScales<T> next_scales = load_scales<T>(tiles + static_cast<int64_t>(next) * T::bytes, lane() % 4);
-      add_tile(planes, scales, in, k, acc);
-      planes = next_planes;
-      scales = next_scales;
+    // One tile ahead, in two sets of registers that take turns: copying one to the other would cost an instruction a word.
+    const int stride = step * T::bytes, t = lane() % 4;
+    Global<const uint8_t> tile = tiles + first * T::bytes;
+    Planes<T> even, odd;
+    QuadScales<T> even_scales, odd_scales;
+    load_planes(tile, even);
+    even_scales = load_scales<T>(tile, t);
+    for (int k = first;;) {
+      const bool more = k + step < n_tiles;
+      if (more) tile = tile + stride;
+      load_planes(tile, odd);
+      odd_scales = load_scales<T>(tile, t);
+      add_tile(even, even_scales, in, k, acc);
+      if (!more) break;
+      k += step;
+      const bool again = k + step < n_tiles;
+      if (again) tile = tile + stride;
+      load_planes(tile, even);
+      even_scales = load_scales<T>(tile, t);
+      add_tile(odd, odd_scales, in, k, acc);
+      if (!again) break;
+      k += step;
     }
   }
 }

@@ -108,8 +108,11 @@ APR_DEVICE void write_planes(const FileRow (&rows)[2], Global<uint8_t> tile) {
       for (int b = 0; b < 4; ++b) {
         for (int h = 0; h < 2; ++h) {
           const int code = stored_code<Id>(pick(rows, reg & 1), 32 * (2 * p + h) + element_of<Id>(t, reg, b));
-          word |= static_cast<uint32_t>(code >> extra) << (8 * b + 4 * h);
-          if constexpr (extra == 1) high_bits[0] |= static_cast<uint32_t>(code & 1) << (8 * b + 4 * h + reg);
+          const bool low = T::low_nibbles && h == 0;
+          word |= static_cast<uint32_t>(low ? code & 15 : code >> extra) << (8 * b + 4 * h);
+          if constexpr (T::low_nibbles) {
+            high_bits[0] |= static_cast<uint32_t>(low ? code >> 4 : code & 1) << (8 * b + 2 * reg + 1 - h);
+          } else if constexpr (extra == 1) high_bits[0] |= static_cast<uint32_t>(code & 1) << (8 * b + 4 * h + reg);
           if constexpr (extra == 2) high_bits[reg >> 1] |= static_cast<uint32_t>(code & 3) << (8 * b + 2 * (2 * h + (reg & 1)));
         }
       }

@@ -29,6 +29,7 @@ struct alignas(16) Word4 {
   extern "C" __global__ void __launch_bounds__(threads, blocks) apr_##name(const __grid_constant__ Params p)
 #define APR_METHOD __device__ __forceinline__
 #define APR_UNROLL _Pragma("unroll")
+#define APR_UNROLL_2 _Pragma("unroll 2")
 
 namespace apr::kernels::cuda {
 

@@ -13,6 +13,9 @@ template <int Id>
 struct TileType;
 template <int Bits, bool Signed, TileScale Scale>
 struct IntegerTile {
+  // Unsigned with 5 bits: even groups have their low four bits in the nibble plane and bit 4 in the extra plane, odd groups
+  // the upper four and bit 0; register i's bits lie at 2 i + 1 (even) and 2 i (odd).
+  static constexpr bool low_nibbles = Bits == 5 && !Signed;
   static constexpr int bits = Bits;
   static constexpr bool is_signed = Signed, is_float = false;
   static constexpr TileScale scale = Scale;

@@ -32,7 +32,12 @@ APR_DEVICE float tile_element(Global<const uint8_t> tile, int row, int e) {
       code = (main >> (4 * h)) & 15;
       if constexpr (T::bits == 5) {
         const int extra = tile[T::extra_at + lane_at + 4 * p + byte];
-        code = code * 2 + ((extra >> (4 * h + reg)) & 1);
+        if constexpr (T::low_nibbles) {
+          const int bit = (extra >> (2 * reg + 1 - h)) & 1;
+          code = h == 0 ? code + 16 * bit : code * 2 + bit;
+        } else {
+          code = code * 2 + ((extra >> (4 * h + reg)) & 1);
+        }
       }
       if constexpr (T::bits == 6) {
         const int extra = tile[T::extra_at + 512 * (p / 2) + lane_at + 8 * (p % 2) + 4 * pair + byte];

@@ -129,8 +129,12 @@ void write_row(const RowPiece& piece, std::size_t row, std::uint8_t* tile) {
         const int code = T::is_signed ? piece.code[e] ^ (1 << (T::bits - 1)) : piece.code[e];
         const std::size_t p = at.group / 2, h = at.group % 2;
         std::uint8_t& nibbles = tile[512 * p + 16 * lane + 4 * reg + at.byte];
-        nibbles = static_cast<std::uint8_t>(nibbles | (code >> extra) << (4 * h));
-        if constexpr (extra == 1) {
+        const bool low = T::low_nibbles && h == 0;
+        nibbles = static_cast<std::uint8_t>(nibbles | (low ? code & 15 : code >> extra) << (4 * h));
+        if constexpr (T::low_nibbles) {
+          std::uint8_t& bits = tile[T::extra_at + 16 * lane + 4 * p + at.byte];
+          bits = static_cast<std::uint8_t>(bits | (low ? code >> 4 : code & 1) << (2 * reg + 1 - h));
+        } else if constexpr (extra == 1) {
           std::uint8_t& bits = tile[T::extra_at + 16 * lane + 4 * p + at.byte];
           bits = static_cast<std::uint8_t>(bits | (code & 1) << (4 * h + reg));
         }
@@ -192,7 +196,10 @@ float read_value(const std::uint8_t* tile, std::size_t row, std::size_t e, Tenso
       code = static_cast<std::int8_t>(tile[512 * at.group + 16 * lane + 4 * reg + at.byte]);
     } else {
       code = (tile[512 * p + 16 * lane + 4 * reg + at.byte] >> (4 * h)) & 15;
-      if constexpr (T::bits == 5) {
+      if constexpr (T::low_nibbles) {
+        const int bit = (tile[T::extra_at + 16 * lane + 4 * p + at.byte] >> (2 * reg + 1 - h)) & 1;
+        code = h == 0 ? code + 16 * bit : code * 2 + bit;
+      } else if constexpr (T::bits == 5) {
         code = code * 2 + ((tile[T::extra_at + 16 * lane + 4 * p + at.byte] >> (4 * h + reg)) & 1);
       }
       if constexpr (T::bits == 6) {

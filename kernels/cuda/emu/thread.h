@@ -10,6 +10,7 @@
 #define APR_KERNEL(name, Params, threads, blocks) static void apr_##name(const Params& p)
 #define APR_METHOD
 #define APR_UNROLL
+#define APR_UNROLL_2
 
 namespace apr::kernels::cuda {
 namespace emu {
