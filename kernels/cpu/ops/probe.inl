@@ -15,45 +15,53 @@ uint64_t read_all(const uint8_t* bytes, int64_t n) {
 }
 
 /// A multiply-accumulate of int8 as often as `rounds` says, on registers; returns the operations (2 per multiply-add).
-/// Twelve independent sums hide the latency. The empty asm keeps the compiler from folding the loop.
+/// Twelve independent sums hide the latency; as an array gcc would keep them in memory, at half the rate. The empty asm
+/// keeps the compiler from folding the loop.
+template <class Sum, class Step>
+void twelve_sums(int64_t rounds, Sum zero, Step step) {
+  Sum s0 = zero, s1 = zero, s2 = zero, s3 = zero, s4 = zero, s5 = zero, s6 = zero, s7 = zero, s8 = zero, s9 = zero,
+      s10 = zero, s11 = zero;
+  for (int64_t i = 0; i < rounds; ++i) {
+    step(s0), step(s1), step(s2), step(s3), step(s4), step(s5);
+    step(s6), step(s7), step(s8), step(s9), step(s10), step(s11);
+  }
+}
+
 int64_t peak_int8(int64_t rounds) {
 #if defined(__AVX512VNNI__)
-  __m512i sum[12], a = _mm512_set1_epi8(3);
-  for (auto& s : sum) s = _mm512_setzero_si512();
-  for (int64_t i = 0; i < rounds; ++i)
-    for (auto& s : sum) {
-      s = _mm512_dpbusd_epi32(s, a, a);
-      __asm__ volatile("" : "+v"(s));
-    }
+  const __m512i a = _mm512_set1_epi8(3);
+  twelve_sums(rounds, _mm512_setzero_si512(), [a](__m512i& s) __attribute__((always_inline)) {
+    s = _mm512_dpbusd_epi32(s, a, a);
+    __asm__ volatile("" : "+v"(s));
+  });
   constexpr int64_t ops_per_step = 2 * 64;
 #elif defined(__AVX512BW__)
-  __m512i sum[12], a = _mm512_set1_epi8(3);
-  for (auto& s : sum) s = _mm512_setzero_si512();
-  for (int64_t i = 0; i < rounds; ++i)
-    for (auto& s : sum) {
-      __m512i product = _mm512_maddubs_epi16(a, a);
-      __asm__ volatile("" : "+v"(product));
-      s = _mm512_add_epi16(s, product);
-    }
+  __m512i a = _mm512_set1_epi8(3);
+  twelve_sums(rounds, _mm512_setzero_si512(), [&a](__m512i& s) __attribute__((always_inline)) {
+    __asm__ volatile("" : "+v"(a));  // else the product is computed once
+    __m512i product = _mm512_maddubs_epi16(a, a);
+    __asm__ volatile("" : "+v"(product));
+    s = _mm512_add_epi16(s, product);
+    __asm__ volatile("" : "+v"(s));
+  });
   constexpr int64_t ops_per_step = 2 * 64;
 #elif defined(__AVX2__)
-  __m256i sum[12], a = _mm256_set1_epi8(3);
-  for (auto& s : sum) s = _mm256_setzero_si256();
-  for (int64_t i = 0; i < rounds; ++i)
-    for (auto& s : sum) {
-      __m256i product = _mm256_maddubs_epi16(a, a);
-      __asm__ volatile("" : "+x"(product));
-      s = _mm256_add_epi16(s, product);
-      __asm__ volatile("" : "+x"(s));
-    }
+  __m256i a = _mm256_set1_epi8(3);
+  twelve_sums(rounds, _mm256_setzero_si256(), [&a](__m256i& s) __attribute__((always_inline)) {
+    __asm__ volatile("" : "+x"(a));  // else the product is computed once
+    __m256i product = _mm256_maddubs_epi16(a, a);
+    __asm__ volatile("" : "+x"(product));
+    s = _mm256_add_epi16(s, product);
+    __asm__ volatile("" : "+x"(s));
+  });
   constexpr int64_t ops_per_step = 2 * 32;
 #else
-  int32_t sum[12] = {}, a = 3;
-  for (int64_t i = 0; i < rounds; ++i)
-    for (auto& s : sum) {
-      s += a * a;
-      __asm__ volatile("" : "+r"(s), "+r"(a));
-    }
+  int32_t a = 3;
+  __asm__ volatile("" : "+r"(a));
+  twelve_sums(rounds, int32_t{0}, [a](int32_t& s) __attribute__((always_inline)) {
+    s += a * a;
+    __asm__ volatile("" : "+r"(s));
+  });
   constexpr int64_t ops_per_step = 2;
 #endif
   return rounds * 12 * ops_per_step;
