@@ -34,9 +34,21 @@ std::vector<T> permutation(T n, std::mt19937_64& random) {
 
 // ---- fibers ----
 
+void FiberThread::enter() {
+  void* const frames = leave(stack);
+  own = std::move(own).resume();
+  static_cast<void>(arrive(frames));
+}
+
+void FiberThread::go_back() {
+  void* const frames = leave(caller_stack);
+  caller = std::move(caller).resume();
+  caller_stack = arrive(frames);
+}
+
 void Emulator::State::yield() {
   FiberThread& self = *current;
-  self.caller = std::move(self.caller).resume();
+  self.go_back();
   if (self.cancelled) throw Cancelled{};
 }
 
@@ -62,17 +74,18 @@ void Emulator::State::resume(std::size_t index) {
   current = &thread;
   ids.thread = static_cast<int>(index);
   if (!thread.own) {
-    thread.own = boost::context::fiber(std::allocator_arg, boost::context::fixedsize_stack(kStackBytes),
+    thread.own = boost::context::fiber(std::allocator_arg, NotedStack(kStackBytes, thread.stack),
                                        [this, &thread](boost::context::fiber&& from) {
+                                         thread.caller_stack = arrive(nullptr);
                                          thread.caller = std::move(from);
                                          for (;;) {
                                            run_thread(thread);
-                                           thread.caller = std::move(thread.caller).resume();
+                                           thread.go_back();
                                          }
                                          return boost::context::fiber{};
                                        });
   }
-  thread.own = std::move(thread.own).resume();
+  thread.enter();
   current = nullptr;
   if (thread.failure) {
     const std::exception_ptr failure = std::exchange(thread.failure, nullptr);
@@ -88,7 +101,7 @@ void Emulator::State::cancel_all() {
     if (thread.status == Status::Done || !thread.begun) continue;
     thread.cancelled = true;
     current = &thread;
-    thread.own = std::move(thread.own).resume();
+    thread.enter();
     thread.failure = nullptr;
   }
   current = nullptr;

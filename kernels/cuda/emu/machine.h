@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "apr/kernels/cuda_emulator.h"
+#include "kernels/cuda/emu/fiber_stack.h"
 #include "kernels/cuda/emu/memory.h"
 #include "kernels/cuda/emu/thread.h"
 
@@ -18,7 +19,16 @@ namespace apr::kernels::cuda {
 
 struct FiberThread {
   enum class Status : std::uint8_t { Ready, AtBarrier, InWarp, Done };
+  StackBounds stack, caller_stack;
   boost::context::fiber own, caller;
+  FiberThread() = default;
+  FiberThread(const FiberThread&) = delete;
+  FiberThread& operator=(const FiberThread&) = delete;
+  ~FiberThread() { forget_poison(stack); }
+  /// Runs the fiber until it yields.
+  void enter();
+  /// For the fiber: back to whoever entered it.
+  void go_back();
   Status status = Status::Done;
   bool begun = false, cancelled = false, waited = false;
   std::uint32_t known_block = 0, known_warp = 0;  // accesses of the block (warp) before this time are ordered before ours
