@@ -1,5 +1,6 @@
 #include "tests/fuzz/gguf_mutator.h"
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 #include <vector>
@@ -227,3 +228,15 @@ std::string mutate_gguf(const std::string& file, std::uint32_t seed,
 }
 
 }  // namespace apr::fuzz
+
+// What libFuzzer calls: every target that is linked with this file mutates so.
+extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
+
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size,
+                                               unsigned seed) {
+  const std::string out =
+      apr::fuzz::mutate_gguf(std::string(reinterpret_cast<char*>(data), size), seed, LLVMFuzzerMutate);
+  const std::size_t n = std::min(out.size(), max_size);
+  std::memcpy(data, out.data(), n);
+  return n;
+}

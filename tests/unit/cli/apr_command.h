@@ -33,6 +33,19 @@ inline nlohmann::json apr_json(std::vector<std::string> args, int status, const 
   return document;
 }
 
+/// A suite that runs commands on one tiny model with drawn weights.
+class TinyModelSuite : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TempFolder;
+    const RunResult made = apr_command({"synth", model(), "--preset", "tiny", "--quant", "q8_0", "--seed", "1"});
+    ASSERT_EQ(made.status, 0) << made.all();
+  }
+  static void TearDownTestSuite() { delete folder_; }
+  static std::string model() { return folder_->path("tiny.gguf"); }
+  static inline TempFolder* folder_ = nullptr;
+};
+
 /// The three small models in a folder of their own.
 struct SmallModels {
   TempFolder folder;

@@ -10,24 +10,15 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-class RunCommand : public testing::Test {
+class RunCommand : public TinyModelSuite {
  protected:
-  static void SetUpTestSuite() {
-    folder_ = new TempFolder;
-    const RunResult made = apr_command({"synth", model(), "--preset", "tiny", "--quant", "q8_0", "--seed", "1"});
-    ASSERT_EQ(made.status, 0) << made.all();
-  }
-  static void TearDownTestSuite() { delete folder_; }
-  static std::string model() { return folder_->path("tiny.gguf"); }
   /// apr run MODEL --raw PROMPT -n 12 and what else is asked for.
   static std::vector<std::string> raw(std::vector<std::string> more = {}) {
     std::vector<std::string> args = {"run", model(), "--raw", "the cat", "-n", "12"};
     args.insert(args.end(), more.begin(), more.end());
     return args;
   }
-  static TempFolder* folder_;
 };
-TempFolder* RunCommand::folder_ = nullptr;
 
 /// The bytes of the text: a model of random weights does not always write UTF-8.
 std::string text_of(const nlohmann::json& document) {

@@ -10,18 +10,7 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-class Tokenize : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new TempFolder;
-    const RunResult made = apr_command({"synth", model(), "--preset", "tiny", "--quant", "q8_0", "--seed", "1"});
-    ASSERT_EQ(made.status, 0) << made.all();
-  }
-  static void TearDownTestSuite() { delete folder_; }
-  static std::string model() { return folder_->path("tiny.gguf"); }
-  static TempFolder* folder_;
-};
-TempFolder* Tokenize::folder_ = nullptr;
+class Tokenize : public TinyModelSuite {};
 
 TEST_F(Tokenize, IdsAndBackAreTheSameBytes) {
   const std::string text = "The cat sat.\n\ttwo  spaces, 123 numbers; naïve 漢字 \xF0\x9F\x98\x80 <|end";
