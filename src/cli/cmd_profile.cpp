@@ -1,6 +1,7 @@
 // apr profile: how fast a model runs here, how fast it could be, and where the time goes.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -28,6 +29,7 @@ struct ProfileCommand {
 Json phase_json(const profile::Phase& phase) {
   Json j;
   j["n_tokens"] = phase.n_tokens;
+  j["n_sequences"] = phase.n_sequences;
   j["position"] = phase.position;
   j["passes"] = phase.n_passes;
   j["warmups"] = phase.n_warmups;
@@ -89,8 +91,8 @@ Json report_json(const Context& context, const profile::ProfileReport& r, const 
 void append_phase(std::string& out, const Style& style, const profile::Phase& phase) {
   style.append(out, Role::Heading, phase.name == "decode" ? "\nDECODE" : "\nPREFILL");
   out += fmt::format(
-      "  {} token{} from position {}: {:.1f} tokens/s, {:.3f} ms a pass (median of {}, p5 {:.3f}, p95 {:.3f})\n",
-      phase.n_tokens, phase.n_tokens == 1 ? "" : "s", phase.position, phase.tokens_s, phase.wall_us / 1e3,
+      "  {} token{}{} from position {}: {:.1f} tokens/s, {:.3f} ms a pass (median of {}, p5 {:.3f}, p95 {:.3f})\n",
+      phase.n_tokens, phase.n_tokens == 1 ? "" : "s", phase.n_sequences == 1 ? "" : ", one of each sequence,", phase.position, phase.tokens_s, phase.wall_us / 1e3,
       phase.n_passes, phase.wall_p5_us / 1e3, phase.wall_p95_us / 1e3);
   Table table({{"brick"},
                {"calls", Align::Right},
@@ -151,7 +153,8 @@ int run_profile(const ProfileCommand& command, Context& context) {
   options.n_threads = context.globals.threads;
   options.n_ctx = static_cast<std::uint32_t>(command.n_ctx);
   options.repack = !command.no_repack;
-  options.n_batch = static_cast<std::uint32_t>(command.options.n_prompt);
+  options.n_sequences = static_cast<std::uint32_t>(command.options.n_sequences);
+  options.n_batch = std::max(static_cast<std::uint32_t>(command.options.n_prompt), options.n_sequences);
   const engine::ChosenExecutor chosen = choose_executor(model.plan, options, command.device, command.exact, context);
   const profile::ProfileReport report = profile::profile_model(*chosen.executor, command.options);
   model.file->check_intact();
@@ -175,6 +178,9 @@ Run setup_profile(CLI::App& command) {
       command, "--depth", [o](std::uint64_t n) { o->options.depth = static_cast<std::int64_t>(n); }, 0, 1U << 20,
       "Tokens in the cache before a decode pass (0)");
   add_number(
+      command, "--sequences", [o](std::uint64_t n) { o->options.n_sequences = static_cast<std::int64_t>(n); }, 1, 256,
+      "Sequences that a decode pass runs together, one token each (1)");
+  add_number(
       command, "--passes", [o](std::uint64_t n) { o->options.n_passes = n; }, 10, 100000,
       "Measured passes after 3 warm-ups; each decode pass runs one token further (10)");
   add_number(
@@ -187,6 +193,7 @@ Run setup_profile(CLI::App& command) {
   command.footer(
       "  apr profile model.gguf --perf-grade\n"
       "  apr profile model.gguf --depth 2048 --passes 50\n"
+      "  apr profile model.gguf --sequences 8\n"
       "  apr profile model.gguf --perf-grade --json | jq '.decode.bricks[] | [.name, .time_us, .efficiency]'");
   return [o](Context& context) { return run_profile(*o, context); };
 }

@@ -10,6 +10,7 @@
 #include "apr/core/thread_pool.h"
 #include "apr/engine/executor.h"
 #include "apr/kernels/dispatch.h"
+#include "batch_rows.h"
 #include "exact_ops.h"
 
 namespace apr::engine {
@@ -36,7 +37,8 @@ MemoryPlan plan_memory(const Plan& plan, const ExecutorOptions& options) {
   const auto floats = [](std::uint64_t n) { return n * sizeof(float); };
   MemoryPlan memory;
   memory.mapped_bytes = plan.weight_bytes();
-  memory.kv_bytes = floats(2ull * plan.hparams.n_layers * options.n_ctx * plan.hparams.kv_width());
+  memory.n_sequences = options.n_sequences;
+  memory.kv_bytes = floats(2ull * options.n_sequences * plan.hparams.n_layers * options.n_ctx * plan.hparams.kv_width());
   const auto widest_row = std::max({plan.hparams.n_embd, plan.hparams.n_ffn, plan.hparams.q_width()});
   memory.arena_bytes = floats(static_cast<std::uint64_t>(plan.row_elements()) * options.n_batch) +
                        options.n_threads * (floats(widest_row) + sizeof(double) * options.n_ctx);
@@ -55,12 +57,18 @@ class ExactExecutor final : public Executor {
       values_.emplace_back(static_cast<std::size_t>(value.width) * options_.n_batch);
     }
     const std::size_t per_layer = std::size_t{options_.n_ctx} * plan_.hparams.kv_width();
-    keys_.assign(plan_.hparams.n_layers, std::vector<float>(per_layer));
-    cached_values_.assign(plan_.hparams.n_layers, std::vector<float>(per_layer));
+    const std::size_t n_caches = std::size_t{options_.n_sequences} * plan_.hparams.n_layers;
+    keys_.assign(n_caches, std::vector<float>(per_layer));
+    cached_values_.assign(n_caches, std::vector<float>(per_layer));
+    n_past_.assign(options_.n_sequences, 0);
   }
 
   void forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
-               std::span<float> logits) override;
+               std::span<float> logits) override {
+    const BatchPart part{.sequence = 0, .position = position, .tokens = tokens, .logits = request};
+    forward_batch(std::span(&part, 1), logits);
+  }
+  void forward_batch(std::span<const BatchPart> parts, std::span<float> logits) override;
 
   [[nodiscard]] std::string_view name() const noexcept override { return "exact"; }
   [[nodiscard]] const MemoryPlan& memory() const noexcept override { return memory_; }
@@ -81,7 +89,11 @@ class ExactExecutor final : public Executor {
   void require_finite(const Op& op) const;
 
   [[nodiscard]] std::size_t n_rows(const Op& op) const {
-    return op.rows == RowSet::Tokens ? tokens_.size() : n_logits_;
+    return op.rows == RowSet::Tokens ? batch_.rows.size() : batch_.logit_rows.size();
+  }
+  /// Of keys_ and cached_values_.
+  [[nodiscard]] std::size_t cache_of(const Op& op, std::size_t row) const {
+    return std::size_t{batch_.rows[row].sequence} * plan_.hparams.n_layers + static_cast<std::size_t>(op.layer);
   }
   [[nodiscard]] std::span<float> row(std::int32_t value, std::size_t index) {
     const auto width = static_cast<std::size_t>(plan_.values[static_cast<std::size_t>(value)].width);
@@ -96,37 +108,29 @@ class ExactExecutor final : public Executor {
   MemoryPlan memory_;
   ThreadPool pool_;
   std::vector<std::vector<float>> values_;                // by index of Plan::values
-  std::vector<std::vector<float>> keys_, cached_values_;  // by layer: n_ctx rows of kv_width
+  std::vector<std::vector<float>> keys_, cached_values_;  // by sequence and layer: n_ctx rows of kv_width
   OpObserver* observer_ = nullptr;
-  std::uint32_t n_past_ = 0;
-  // of the running call:
-  std::span<const std::int32_t> tokens_;
-  std::uint32_t position_ = 0;
-  std::size_t n_logits_ = 0;
+  std::vector<std::uint32_t> n_past_;  // by sequence
+  BatchRows batch_;                    // of the running call
 };
 
-void ExactExecutor::forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
-                            std::span<float> logits) {
-  check_forward(plan_, options_, tokens, position, n_past_, request, logits.size());
-  tokens_ = tokens;
-  position_ = position;
-  n_logits_ = request == LogitsRequest::All ? tokens.size() : request == LogitsRequest::Last ? 1 : 0;
-  n_past_ = position;  // a failure below leaves the cache valid up to here
+void ExactExecutor::forward_batch(std::span<const BatchPart> parts, std::span<float> logits) {
+  check_batch(plan_, options_, parts, n_past_, logits.size());
+  batch_.assign(parts);
+  for (const BatchPart& part : parts) n_past_[part.sequence] = part.position;  // a failure leaves the cache valid up to here
   const auto start = Clock::now();
-  if (observer_ != nullptr) {
-    observer_->pass_begin(
-        {static_cast<std::int64_t>(tokens.size()), position, static_cast<std::int64_t>(n_logits_), sizeof(float)});
-  }
+  batch_.shape.kv_element_bytes = sizeof(float);
+  if (observer_ != nullptr) observer_->pass_begin(batch_.shape);
   for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
     const Op& op = plan_.ops[i];
-    if (n_logits_ == 0 && (op.rows == RowSet::Logits || op.kind == OpKind::SelectRows)) continue;
+    if (batch_.logit_rows.empty() && (op.rows == RowSet::Logits || op.kind == OpKind::SelectRows)) continue;
     const auto begin = Clock::now();
     run(op);
     require_finite(op);
     if (observer_ != nullptr) observer_->ops_done(i, 1, begin, Clock::now());
   }
   if (observer_ != nullptr) observer_->pass_end(start, Clock::now());
-  n_past_ = position + static_cast<std::uint32_t>(tokens.size());
+  for (const BatchPart& part : parts) n_past_[part.sequence] += static_cast<std::uint32_t>(part.tokens.size());
   const std::vector<float>& result = values_[static_cast<std::size_t>(plan_.logits)];
   std::copy_n(result.begin(), logits.size(), logits.begin());
 }
@@ -157,7 +161,7 @@ void ExactExecutor::run(const Op& op) {
 void ExactExecutor::embed(const Op& op) {
   for (std::size_t r = 0; r < n_rows(op); ++r) {
     const std::span<float> out = row(op.out, r);
-    read_row(weight(op.weight), tokens_[r], out);
+    read_row(weight(op.weight), batch_.rows[r].token, out);
     for (float& element : out) element *= op.scale;
   }
 }
@@ -202,30 +206,30 @@ void ExactExecutor::mat_mul(const Op& op) {
 void ExactExecutor::rope(const Op& op) {
   const model::Rope& rope = plan_.ropes[static_cast<std::size_t>(op.rope)];
   for (std::size_t r = 0; r < n_rows(op); ++r) {
-    exact::rope(row(op.out, r), op.head_dim, rope, position_ + static_cast<std::uint32_t>(r));
+    exact::rope(row(op.out, r), op.head_dim, rope, batch_.rows[r].position);
   }
 }
 
 void ExactExecutor::store_kv(const Op& op) {
-  const auto layer = static_cast<std::size_t>(op.layer);
   for (std::size_t r = 0; r < n_rows(op); ++r) {
     const std::span<const float> key = row(op.in, r), value = row(op.in2, r);
-    const auto at = static_cast<std::ptrdiff_t>((position_ + r) * key.size());
-    std::copy(key.begin(), key.end(), keys_[layer].begin() + at);
-    std::copy(value.begin(), value.end(), cached_values_[layer].begin() + at);
+    const auto at = static_cast<std::ptrdiff_t>(batch_.rows[r].position * key.size());
+    std::copy(key.begin(), key.end(), keys_[cache_of(op, r)].begin() + at);
+    std::copy(value.begin(), value.end(), cached_values_[cache_of(op, r)].begin() + at);
   }
 }
 
 void ExactExecutor::attention(const Op& op) {
-  const auto layer = static_cast<std::size_t>(op.layer), n_heads = static_cast<std::size_t>(op.n_heads);
+  const auto n_heads = static_cast<std::size_t>(op.n_heads);
   const exact::AttentionShape shape{op.n_heads, op.n_kv_heads, op.head_dim, op.window, op.scale};
   pool_.parallel_for(n_rows(op) * n_heads, [&](std::uint64_t task) {
     const std::size_t r = task / n_heads, head = task % n_heads;
-    const auto position = position_ + static_cast<std::uint32_t>(r);
+    const std::uint32_t position = batch_.rows[r].position;
     const std::size_t offset = head * static_cast<std::size_t>(op.head_dim);
     std::vector<double> scores(position + 1);
     exact::attention_head(shape, static_cast<std::int32_t>(head), position, row(op.in, r).data() + offset,
-                          keys_[layer].data(), cached_values_[layer].data(), scores, row(op.out, r).data() + offset);
+                          keys_[cache_of(op, r)].data(), cached_values_[cache_of(op, r)].data(), scores,
+                          row(op.out, r).data() + offset);
   });
 }
 
@@ -242,21 +246,23 @@ void ExactExecutor::elementwise(const Op& op) {
 }
 
 void ExactExecutor::select_rows(const Op& op) {
-  const std::size_t first = tokens_.size() - n_logits_;  // the wanted rows are the last ones
-  for (std::size_t r = 0; r < n_logits_; ++r) std::ranges::copy(row(op.in, first + r), row(op.out, r).begin());
+  for (std::size_t r = 0; r < batch_.logit_rows.size(); ++r)  // rising, so none is overwritten before it is read
+    std::ranges::copy(row(op.in, batch_.logit_rows[r]), row(op.out, r).begin());
 }
 
 void ExactExecutor::require_finite(const Op& op) const {
   if (op.out == kNone) return;
   const std::vector<float>& values = values_[static_cast<std::size_t>(op.out)];
   const auto width = static_cast<std::size_t>(plan_.values[static_cast<std::size_t>(op.out)].width);
-  const std::size_t count = (op.kind == OpKind::SelectRows ? n_logits_ : n_rows(op)) * width;
+  const bool selected = op.kind == OpKind::SelectRows || op.rows == RowSet::Logits;
+  const std::size_t count = (selected ? batch_.logit_rows.size() : batch_.rows.size()) * width;
   for (std::size_t i = 0; i < count; ++i) {
     if (std::isfinite(values[i])) continue;
+    const std::size_t row = selected ? batch_.logit_rows[i / width] : i / width;
     throw Error(ErrorCode::Inference, "a computed value is not finite")
         .in(plan_.op_name(op))
         .want("finite numbers")
-        .got(fmt::format("{} in element {} at position {}", values[i], i % width, position_ + i / width))
+        .got(fmt::format("{} in element {} at position {}", values[i], i % width, batch_.rows[row].position))
         .help("the weights of this layer may be damaged: `apr qa` and `apr diag` look at their values");
   }
 }

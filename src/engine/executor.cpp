@@ -14,9 +14,10 @@
 namespace apr::engine {
 
 std::string describe(const MemoryPlan& memory, std::uint32_t n_ctx) {
-  return fmt::format("weights {} mapped, {} converted; KV cache {} for {} tokens; working memory {}",
+  const std::string sequences = memory.n_sequences == 1 ? "" : fmt::format("{} x ", memory.n_sequences);
+  return fmt::format("weights {} mapped, {} converted; KV cache {} for {}{} tokens; working memory {}",
                      human_bytes(memory.mapped_bytes), human_bytes(memory.weights_bytes), human_bytes(memory.kv_bytes),
-                     grouped(n_ctx), human_bytes(memory.arena_bytes));
+                     sequences, grouped(n_ctx), human_bytes(memory.arena_bytes));
 }
 
 std::uint64_t available_memory() {
@@ -48,43 +49,74 @@ ExecutorOptions resolved(const model::Plan& plan, ExecutorOptions options) {
         .want(fmt::format("at most {}", trained))
         .got(fmt::format("{}", options.n_ctx));
   }
-  options.n_batch = std::clamp(options.n_batch, 1U, options.n_ctx);
+  options.n_sequences = std::max(options.n_sequences, 1U);
+  const std::uint64_t positions = std::uint64_t{options.n_ctx} * options.n_sequences;
+  options.n_batch = std::max(1U, static_cast<std::uint32_t>(std::min<std::uint64_t>(options.n_batch, positions)));
   if (options.n_threads == 0) options.n_threads = available_cpus();
   if (options.memory_limit_bytes == 0) options.memory_limit_bytes = available_memory();
   return options;
 }
 
-void check_forward(const model::Plan& plan, const ExecutorOptions& options, std::span<const std::int32_t> tokens,
-                   std::uint32_t position, std::uint32_t n_past, LogitsRequest request, std::size_t n_logits) {
+void check_batch(const model::Plan& plan, const ExecutorOptions& options, std::span<const BatchPart> parts,
+                 std::span<const std::uint32_t> n_past, std::size_t n_logits) {
   const auto refuse = [](std::string message, std::string field, std::string expected, std::uint64_t found) {
     return Error(ErrorCode::Usage, std::move(message))
         .in(std::move(field))
         .want(std::move(expected))
         .got(fmt::format("{}", found));
   };
-  if (tokens.empty() || tokens.size() > options.n_batch) {
+  std::uint64_t n_tokens = 0, n_rows = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const BatchPart& part = parts[i];
+    n_tokens += part.tokens.size();
+    n_rows += part.n_logits();
+    if (part.sequence >= n_past.size()) {
+      throw refuse("there is no such sequence", "sequence", fmt::format("at most {}", n_past.size() - 1), part.sequence);
+    }
+    for (const BatchPart& other : parts.first(i)) {
+      if (other.sequence != part.sequence) continue;
+      throw refuse("a sequence is in two parts of a batch", "sequence", "each once", part.sequence);
+    }
+  }
+  const auto empty = std::ranges::find_if(parts, [](const BatchPart& part) { return part.tokens.empty(); });
+  if (parts.empty() || empty != parts.end() || n_tokens > options.n_batch) {
     throw refuse("wrong number of tokens for one run", "tokens", fmt::format("1 to {}", options.n_batch),
-                 tokens.size());
+                 empty != parts.end() ? 0 : n_tokens);
   }
-  if (position > n_past) {
-    throw refuse("the positions before have not been run", "position", fmt::format("at most {}", n_past), position);
+  for (const BatchPart& part : parts) {
+    const std::uint32_t past = n_past[part.sequence];
+    if (part.position > past) {
+      throw refuse("the positions before have not been run", "position", fmt::format("at most {}", past), part.position);
+    }
+    if (part.tokens.size() > options.n_ctx - part.position) {
+      throw refuse("the context is full", "tokens", fmt::format("at most {} more", options.n_ctx - part.position),
+                   part.tokens.size());
+    }
+    for (const std::int32_t token : part.tokens) {
+      if (token >= 0 && static_cast<std::uint32_t>(token) < plan.hparams.n_vocab) continue;
+      throw Error(ErrorCode::Usage, "a token id is outside the vocabulary")
+          .in("tokens")
+          .want(fmt::format("0 to {}", plan.hparams.n_vocab - 1))
+          .got(fmt::format("{}", token));
+    }
   }
-  if (tokens.size() > options.n_ctx - position) {
-    throw refuse("the context is full", "tokens", fmt::format("at most {} more", options.n_ctx - position),
-                 tokens.size());
-  }
-  for (const std::int32_t token : tokens) {
-    if (token >= 0 && static_cast<std::uint32_t>(token) < plan.hparams.n_vocab) continue;
-    throw Error(ErrorCode::Usage, "a token id is outside the vocabulary")
-        .in("tokens")
-        .want(fmt::format("0 to {}", plan.hparams.n_vocab - 1))
-        .got(fmt::format("{}", token));
-  }
-  const std::size_t rows = request == LogitsRequest::All ? tokens.size() : request == LogitsRequest::Last ? 1 : 0;
-  if (n_logits != rows * plan.hparams.n_vocab) {
-    throw refuse("wrong size of the buffer for logits", "logits", fmt::format("{}", rows * plan.hparams.n_vocab),
+  if (n_logits != n_rows * plan.hparams.n_vocab) {
+    throw refuse("wrong size of the buffer for logits", "logits", fmt::format("{}", n_rows * plan.hparams.n_vocab),
                  n_logits);
   }
+}
+
+void check_forward(const model::Plan& plan, const ExecutorOptions& options, std::span<const std::int32_t> tokens,
+                   std::uint32_t position, std::uint32_t n_past, LogitsRequest request, std::size_t n_logits) {
+  const BatchPart part{.sequence = 0, .position = position, .tokens = tokens, .logits = request};
+  check_batch(plan, options, std::span(&part, 1), std::span(&n_past, 1), n_logits);
+}
+
+void Executor::forward_batch(std::span<const BatchPart> parts, std::span<float> logits) {
+  if (parts.size() != 1 || parts[0].sequence != 0) {
+    throw Error(ErrorCode::Unsupported, fmt::format("the executor {} runs one sequence", name())).in("sequence");
+  }
+  forward(parts[0].tokens, parts[0].position, parts[0].logits, logits);
 }
 
 }  // namespace apr::engine

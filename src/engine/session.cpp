@@ -45,9 +45,8 @@ bool Session::prefill(std::span<const std::int32_t> prompt) {
   for (std::size_t at = 0; at < prompt.size(); at += piece) {
     if (interrupted.load()) return false;
     const auto tokens = prompt.subspan(at, std::min(piece, prompt.size() - at));
-    // Of all pieces but the last, the logits go unused; they are asked for so that a value that is not finite is reported
-    // in the piece that made it, before the cache carries it into the next one.
-    executor_.forward(tokens, n_past_, LogitsRequest::Last, logits_);
+    const bool last = at + tokens.size() == prompt.size();
+    executor_.forward(tokens, n_past_, last ? LogitsRequest::Last : LogitsRequest::None, last ? std::span(logits_) : std::span<float>());
     n_past_ += static_cast<std::uint32_t>(tokens.size());
   }
   for (const std::int32_t token : prompt) sampler_.accept(token);

@@ -106,8 +106,9 @@ OpCost Plan::cost(const Op& op, const Batch& batch) const {
   t.head_dim = unsigned_of(op.head_dim);
   t.kv_width = unsigned_of(op.n_kv_heads) * t.head_dim;
   if (op.kind == OpKind::Attention) {
-    t.seen = positions_seen(position, tokens, op.window);
-    t.keys = distinct_keys(position, tokens, op.window);
+    const std::uint64_t n = std::max<std::uint64_t>(1, unsigned_of(batch.n_sequences)), each = tokens / n;
+    t.seen = n * positions_seen(position, each, op.window);
+    t.keys = n * distinct_keys(position, each, op.window);
   }
   OpCost cost = cost_of(op.kind, t);
   cost.kv_bytes *= unsigned_of(batch.kv_element_bytes);

@@ -79,6 +79,7 @@ Phase summarize(std::string name, const model::Plan& plan, const std::vector<Bri
   APR_CHECK(!passes.empty());
   phase.n_tokens = passes.front().batch.n_tokens;
   phase.position = passes.front().batch.position;
+  phase.n_sequences = passes.front().batch.n_sequences;
   phase.n_passes = passes.size();
   std::vector<double> wall, ops, residual;
   for (const auto& pass : passes) {
@@ -137,12 +138,14 @@ void check_options(const engine::Executor& executor, const ProfileOptions& o) {
         .got(fmt::format("prompt {}, depth {}, {} passes", o.n_prompt, o.depth, o.n_passes));
 }
 
-/// Feeds tokens [0, n) from position 0 on, in batches.
-void prefill(engine::Executor& executor, std::span<const std::int32_t> tokens) {
+/// Feeds tokens [0, n) from position 0 of a sequence on, in batches.
+void prefill(engine::Executor& executor, std::uint32_t sequence, std::span<const std::int32_t> tokens) {
   const std::size_t batch = executor.options().n_batch;
   for (std::size_t at = 0; at < tokens.size(); at += batch) {
     check_interrupted();
-    executor.forward(tokens.subspan(at, std::min(batch, tokens.size() - at)), static_cast<std::uint32_t>(at), engine::LogitsRequest::None, {});
+    const engine::BatchPart part{sequence, static_cast<std::uint32_t>(at), tokens.subspan(at, std::min(batch, tokens.size() - at)),
+                                 engine::LogitsRequest::None};
+    executor.forward_batch(std::span(&part, 1), {});
   }
 }
 
@@ -176,26 +179,32 @@ ProfileReport profile_model(engine::Executor& executor, const ProfileOptions& op
   const std::int64_t n_prompt = std::min<std::int64_t>(options.n_prompt, executor.options().n_batch);
   const auto n_decoded = static_cast<std::int64_t>(options.n_passes);
   const auto tokens = sample_tokens(std::max(n_prompt, options.depth + n_decoded), plan.hparams.n_vocab);
-  std::vector<float> logits(plan.hparams.n_vocab);
-  // Measured pass i runs `width` tokens at position first + i * stride; the warm-ups run where the first one does.
-  const auto run = [&](std::int64_t first, std::int64_t stride, std::int64_t width, std::uint64_t n_passes, const char* phase_name) {
+  const auto n_sequences = static_cast<std::uint32_t>(options.n_sequences);
+  std::vector<float> logits(std::size_t{plan.hparams.n_vocab} * n_sequences);
+  std::vector<engine::BatchPart> parts;
+  // Measured pass i runs `width` tokens of each of `n` sequences at position first + i * stride; the warm-ups run where the first
+  // one does.
+  const auto run = [&](std::uint32_t n, std::int64_t first, std::int64_t stride, std::int64_t width, std::uint64_t n_passes, const char* phase_name) {
     BrickProfiler profiler;
     profiler.reserve(n_passes, plan.ops.size());
     for (std::uint64_t i = 0; i < options.n_warmups + n_passes; ++i) {
       check_interrupted();
       const std::int64_t position = first + (i < options.n_warmups ? 0 : static_cast<std::int64_t>(i - options.n_warmups) * stride);
       executor.set_observer(i < options.n_warmups ? nullptr : &profiler);
-      executor.forward(std::span(tokens).subspan(static_cast<std::size_t>(position), static_cast<std::size_t>(width)),
-                       static_cast<std::uint32_t>(position), engine::LogitsRequest::Last, logits);
+      const auto text = std::span(tokens).subspan(static_cast<std::size_t>(position), static_cast<std::size_t>(width));
+      parts.clear();
+      for (std::uint32_t s = 0; s < n; ++s) parts.push_back({s, static_cast<std::uint32_t>(position), text, engine::LogitsRequest::Last});
+      executor.forward_batch(parts, std::span(logits).first(std::size_t{n} * plan.hparams.n_vocab));
     }
     executor.set_observer(nullptr);
     Phase phase = summarize(phase_name, plan, profiler.passes(), report.roofs);
     phase.n_warmups = options.n_warmups;
     return phase;
   };
-  report.prefill = run(0, 0, n_prompt, options.n_prompt_passes == 0 ? options.n_passes : options.n_prompt_passes, "prefill");
-  prefill(executor, std::span(tokens).first(static_cast<std::size_t>(options.depth)));
-  report.decode = run(options.depth, 1, 1, options.n_passes, "decode");
+  report.prefill = run(1, 0, 0, n_prompt, options.n_prompt_passes == 0 ? options.n_passes : options.n_prompt_passes, "prefill");
+  for (std::uint32_t s = 0; s < n_sequences; ++s) prefill(executor, s, std::span(tokens).first(static_cast<std::size_t>(options.depth)));
+  report.decode = run(n_sequences, options.depth, 1, 1, options.n_passes, "decode");
+  logits.resize(plan.hparams.n_vocab);  // of the first sequence: all ran the same tokens
   report.witness = hash_of(logits);
   report.grade = grade_of(report.decode.efficiency);
   return report;

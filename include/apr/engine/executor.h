@@ -17,6 +17,18 @@ namespace apr::engine {
 
 enum class LogitsRequest : std::uint8_t { None, Last, All };
 
+/// Tokens of one sequence in a batch: they stand at its positions `position`, `position` + 1, ...
+struct BatchPart {
+  std::uint32_t sequence = 0;
+  std::uint32_t position = 0;
+  std::span<const std::int32_t> tokens;
+  LogitsRequest logits = LogitsRequest::Last;
+  /// Rows of logits that it gets.
+  [[nodiscard]] std::size_t n_logits() const noexcept {
+    return logits == LogitsRequest::All ? tokens.size() : logits == LogitsRequest::Last ? 1 : 0;
+  }
+};
+
 using Clock = std::chrono::steady_clock;
 
 /// Told what an executor did. Called on the thread that called forward(), between ops: it must be quick.
@@ -38,8 +50,9 @@ class OpObserver {
 struct MemoryPlan {
   std::uint64_t mapped_bytes = 0;   // weights used where the file has them (page cache, not counted as new)
   std::uint64_t weights_bytes = 0;  // weights converted or repacked into own memory
-  std::uint64_t kv_bytes = 0;       // keys and values for n_ctx positions
+  std::uint64_t kv_bytes = 0;       // keys and values for n_ctx positions of each sequence
   std::uint64_t arena_bytes = 0;    // values of one batch, scratch of the threads included
+  std::uint32_t n_sequences = 1;
   [[nodiscard]] std::uint64_t allocated_bytes() const noexcept { return weights_bytes + kv_bytes + arena_bytes; }
 };
 /// "weights 93.8 MiB mapped, KV cache 90.0 MiB (2048 tokens), ..."
@@ -50,11 +63,12 @@ struct MemoryPlan {
 void require_fits(const MemoryPlan& memory, std::uint32_t n_ctx, std::uint64_t limit_bytes);
 
 struct ExecutorOptions {
-  std::uint32_t n_ctx = 0;               // positions of the KV cache; 0: the trained context, at most kDefaultContext
-  std::uint32_t n_batch = 256;           // most tokens of one forward() call
+  std::uint32_t n_ctx = 0;               // positions of a sequence; 0: the trained context, at most kDefaultContext
+  std::uint32_t n_batch = 256;           // most tokens of one call, of all sequences together
   unsigned n_threads = 0;                // 0: available_cpus()
   std::uint64_t memory_limit_bytes = 0;  // 0: available_memory()
   bool repack = true;                    // fast executor: weights in own memory; false: made from the file as they run
+  std::uint32_t n_sequences = 1;         // sequences with a KV cache of their own
 };
 inline constexpr std::uint32_t kDefaultContext = 4096;
 /// The options with every 0 replaced. Throws Usage for a context above the trained one of the model, or of no token.
@@ -94,13 +108,17 @@ class DeviceDecoder {
 class Executor {
  public:
   virtual ~Executor() = default;
-  /// Runs `tokens` (1 .. n_batch of them) at positions `position` .. ; positions below must have been run before, those
-  /// from `position` on are overwritten: to go back, call it with a smaller position.
+  /// Runs `tokens` (1 .. n_batch of them) at positions `position` .. of sequence 0; positions below must have been run
+  /// before, those from `position` on are overwritten: to go back, call it with a smaller position.
   /// `logits` gets n_vocab floats for Last, tokens.size() * n_vocab for All, nothing for None.
-  /// Throws Usage (position, token id or buffer out of range) and Inference when a logit is not finite: the message
-  /// names the op and layer that first made a NaN or an infinity.
+  /// Throws Usage (position, token id or buffer out of range) and Inference when a logit, or for None a key or value of
+  /// the last layer, is not finite: the message names the op and layer that first made a NaN or an infinity.
   virtual void forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
                        std::span<float> logits) = 0;
+  /// The same for several sequences, each in one part at most, in one pass over the weights. `logits` gets the rows of the
+  /// parts one behind the other. A sequence gets the bits that it gets alone. After a failure no part counts as run.
+  /// Executors that keep one sequence (n_sequences is 1) take one part, of sequence 0.
+  virtual void forward_batch(std::span<const BatchPart> parts, std::span<float> logits);
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;  // "exact", "fast avx2", ...
   [[nodiscard]] virtual const MemoryPlan& memory() const noexcept = 0;
   [[nodiscard]] virtual const ExecutorOptions& options() const noexcept = 0;
@@ -125,7 +143,10 @@ class Executor {
 /// it. Throws ModelLoad when it does not fit into memory, Unsupported for a head size that the kernels lack.
 [[nodiscard]] std::unique_ptr<Executor> make_fast_executor(const model::Plan& plan, const ExecutorOptions& options);
 
-/// Checks the arguments of forward(); for executors.
+/// Checks the arguments of forward_batch(); for executors. `n_past`: the positions that were run, by sequence.
+void check_batch(const model::Plan& plan, const ExecutorOptions& options, std::span<const BatchPart> parts,
+                 std::span<const std::uint32_t> n_past, std::size_t n_logits);
+/// The same for forward().
 void check_forward(const model::Plan& plan, const ExecutorOptions& options, std::span<const std::int32_t> tokens,
                    std::uint32_t position, std::uint32_t n_past, LogitsRequest request, std::size_t n_logits);
 

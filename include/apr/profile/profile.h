@@ -38,6 +38,7 @@ struct Phase {
   std::string name;            // "prefill", "decode"
   std::int64_t n_tokens = 0;   // of one pass
   std::int64_t position = 0;   // of its first token
+  std::int64_t n_sequences = 1;  // that share the tokens
   std::uint64_t n_passes = 0, n_warmups = 0;
   double wall_us = 0, wall_p5_us = 0, wall_p95_us = 0;  // of a pass: median and percentiles
   double tokens_s = 0;         // n_tokens / wall_us
@@ -54,6 +55,7 @@ struct Phase {
 struct ProfileOptions {
   std::int64_t n_prompt = 128;  // tokens of a prefill pass
   std::int64_t depth = 0;       // positions filled before the first decode pass; pass i runs at position depth + i
+  std::int64_t n_sequences = 1; // that a decode pass runs together, one token each, all at the same depth
   std::uint64_t n_passes = 10;  // at least 10
   std::uint64_t n_prompt_passes = 0;  // of the prefill; 0: n_passes
   std::uint64_t n_warmups = 3;
@@ -72,7 +74,7 @@ struct ProfileReport {
 };
 
 /// Runs and measures. The tokens are a fixed pseudo-random sequence: no text is needed to time a pass.
-/// Throws Usage (fewer passes than 10, more tokens than the context) and whatever the executor throws.
+/// The executor must keep n_sequences sequences. Throws Usage (fewer passes than 10, more tokens than the context) and whatever the executor throws.
 [[nodiscard]] ProfileReport profile_model(engine::Executor& executor, const ProfileOptions& options);
 
 }  // namespace apr::profile

@@ -43,7 +43,8 @@ void FastExecutor::plan_memory() {
   const std::int64_t quantized_bytes = n_batch * (widest_ + widest_ / 32 * 8 + widest_ / 16 * 2 + widest_transposed_ * 4);
   memory_.mapped_bytes = weights_.mapped_bytes();
   memory_.weights_bytes = weights_.arena_bytes();
-  memory_.kv_bytes = std::uint64_t{4} * plan_.hparams.n_layers * plan_.hparams.n_kv_heads *
+  memory_.n_sequences = options_.n_sequences;
+  memory_.kv_bytes = std::uint64_t{4} * options_.n_sequences * plan_.hparams.n_layers * plan_.hparams.n_kv_heads *
                      static_cast<std::uint64_t>(padded_head(plan_.hparams.head_dim) * cache_positions());
   memory_.arena_bytes = static_cast<std::uint64_t>(floats * 4 + quantized_bytes + weights_.scratch_floats() * 4 * options_.n_threads);
 }
@@ -60,54 +61,71 @@ void FastExecutor::allocate() {
   counters_ = std::vector<Counter>(3 * most_ops_ * options_.n_threads);
   keys_.resize(memory_.kv_bytes / 4);
   cache_values_.resize(memory_.kv_bytes / 4);
+  n_past_.assign(options_.n_sequences, 0);
   cos_.resize(plan_.ropes.size());
   sin_.resize(plan_.ropes.size());
   scratch_.assign(options_.n_threads, std::vector<float>(static_cast<std::size_t>(weights_.scratch_floats())));
 }
 
-void FastExecutor::make_rope_tables(const Pass& pass) {
+void FastExecutor::make_rope_tables() {
   for (std::size_t r = 0; r < plan_.ropes.size(); ++r) {
     const auto& frequencies = plan_.ropes[r].inverse_freq;
-    cos_[r].resize(static_cast<std::size_t>(pass.n_tokens) * frequencies.size());
+    cos_[r].resize(batch_.rows.size() * frequencies.size());
     sin_[r].resize(cos_[r].size());
-    for (std::size_t t = 0, at = 0; t < static_cast<std::size_t>(pass.n_tokens); ++t)
+    std::size_t at = 0;
+    for (const BatchRow& row : batch_.rows)
       for (const double frequency : frequencies) {
-        const double angle = static_cast<double>(pass.position + static_cast<std::int64_t>(t)) * frequency;
+        const double angle = row.position * frequency;
         cos_[r][at] = static_cast<float>(std::cos(angle));
         sin_[r][at++] = static_cast<float>(std::sin(angle));
       }
   }
 }
 
-void FastExecutor::forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
-                           std::span<float> logits) {
-  check_forward(plan_, options_, tokens, position, n_past_, request, logits.size());
-  const auto begin = Clock::now();
-  Pass pass{};
-  pass.tokens = tokens.data();
-  pass.n_tokens = static_cast<std::int64_t>(tokens.size());
-  pass.position = position;
-  pass.wants_logits = request != LogitsRequest::None;
-  pass.n_logits = request == LogitsRequest::All ? pass.n_tokens : (pass.wants_logits ? 1 : 0);
-  pass.observer = observer_;
-  pass.first_logit_op = plan_.ops.size();
-  for (std::size_t i = plan_.ops.size(); i > 0; --i)
-    if (plan_.ops[i - 1].rows == RowSet::Logits || plan_.ops[i - 1].kind == OpKind::SelectRows) pass.first_logit_op = i - 1;
-  if (observer_ != nullptr)
-    observer_->pass_begin({.n_tokens = pass.n_tokens, .position = pass.position, .n_logits = pass.n_logits, .kv_element_bytes = 2});
-  make_rope_tables(pass);
-  run_team([&](unsigned thread) { run_pass(pass, thread); });
-  n_past_ = position + static_cast<std::uint32_t>(tokens.size());
-  if (pass.wants_logits) {
-    const std::size_t n = static_cast<std::size_t>(pass.n_logits) * plan_.hparams.n_vocab;
-    const float* result = row(plan_.logits, 0);
-    // Magnitudes compare as integers; NaN and infinity are the largest.
-    std::int32_t largest = 0;
-    for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::bit_cast<std::int32_t>(result[i]) & 0x7FFFFFFF);
-    if (largest >= 0x7F800000) report_not_finite(pass);
-    std::copy_n(result, n, logits.data());
+/// Tokens of one sequence that stand together, as many as the attention kernel takes with all heads of a group.
+void FastExecutor::make_tiles() {
+  const std::int64_t group = plan_.hparams.n_heads / plan_.hparams.n_kv_heads, n_rows = static_cast<std::int64_t>(batch_.rows.size());
+  const std::int64_t most = std::max<std::int64_t>(1, kernels::max_attention_rows / group);
+  tiles_.clear();
+  for (std::int64_t t = 0; t < n_rows; ++t) {
+    const bool joins = !tiles_.empty() && t - tiles_.back().begin < most &&
+                       batch_.rows[static_cast<std::size_t>(t)].sequence == batch_.rows[static_cast<std::size_t>(t - 1)].sequence;
+    if (joins) tiles_.back().end = t + 1;
+    else tiles_.push_back({t, t + 1});
   }
+}
+
+void FastExecutor::forward_batch(std::span<const BatchPart> parts, std::span<float> logits) {
+  check_batch(plan_, options_, parts, n_past_, logits.size());
+  const auto begin = Clock::now();
+  batch_.assign(parts);
+  for (const BatchPart& part : parts) n_past_[part.sequence] = part.position;  // a failure leaves the cache valid up to here
+  Pass pass{batch_.shape.n_tokens, batch_.shape.n_logits, plan_.ops.size(), observer_};
+  for (std::size_t i = plan_.ops.size(); pass.n_logits == 0 && i > 0; --i)
+    if (plan_.ops[i - 1].rows == RowSet::Logits || plan_.ops[i - 1].kind == OpKind::SelectRows) pass.end_op = i - 1;
+  batch_.shape.kv_element_bytes = 2;
+  if (observer_ != nullptr) observer_->pass_begin(batch_.shape);
+  make_rope_tables();
+  make_tiles();
+  run_team([&](unsigned thread) { run_pass(pass, thread); });
+  if (!all_finite(pass)) report_not_finite(pass);
+  if (pass.n_logits > 0) std::copy_n(row(plan_.logits, 0), logits.size(), logits.data());
+  for (const BatchPart& part : parts) n_past_[part.sequence] += static_cast<std::uint32_t>(part.tokens.size());
   if (observer_ != nullptr) observer_->pass_end(begin, Clock::now());
+}
+
+bool FastExecutor::all_finite(const Pass& pass) const {
+  const auto finite = [this](std::int32_t value, std::int64_t n_rows) {
+    const float* first = row(value, 0);
+    const std::int64_t n = n_rows * plan_.values[static_cast<std::size_t>(value)].width;
+    std::int32_t largest = 0;  // magnitudes compare as integers; NaN and infinity are the largest
+    for (std::int64_t i = 0; i < n; ++i) largest = std::max(largest, std::bit_cast<std::int32_t>(first[i]) & 0x7FFFFFFF);
+    return largest < 0x7F800000;
+  };
+  if (pass.n_logits > 0) return finite(plan_.logits, pass.n_logits);
+  for (std::size_t i = pass.end_op; i > 0; --i)
+    if (const Op& op = plan_.ops[i - 1]; op.kind == OpKind::StoreKv) return finite(op.in, pass.n_tokens) && finite(op.in2, pass.n_tokens);
+  return true;
 }
 
 void FastExecutor::run_team(const std::function<void(unsigned)>& body) {
@@ -131,7 +149,7 @@ void FastExecutor::run_pass(const Pass& pass, unsigned thread) {
   std::size_t turn = 0;
   bool apart = false;  // thread 0 has run steps that the others have not waited for
   for (const Step& step : steps_) {
-    if (!pass.wants_logits && step.first >= pass.first_logit_op) return;
+    if (step.first >= pass.end_op) return;
     const auto begin = thread == 0 && pass.observer != nullptr ? Clock::now() : Clock::time_point{};
     const bool prepares = step.quantize != kNone || (step.transpose != kNone && rows_of(plan_.ops[step.first], pass) > 1);
     if (alone(step, pass)) {
@@ -168,6 +186,7 @@ void FastExecutor::report_not_finite(Pass pass) {
   run_team([&](unsigned thread) {
     std::size_t turn = 0;
     for (const Step& step : steps_) {
+      if (step.first >= pass.end_op) return;
       prepare(step, pass, {thread, team_->size()});
       team_->barrier();
       run_step(step, turn++, pass, thread);

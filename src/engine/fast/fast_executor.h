@@ -7,12 +7,14 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apr/core/error.h"
 #include "apr/core/thread_pool.h"
 #include "apr/engine/executor.h"
 #include "apr/kernels/dispatch.h"
+#include "src/engine/batch_rows.h"
 #include "src/engine/fast/fast_weights.h"
 #include "src/engine/fast/schedule.h"
 #include "src/engine/fast/worker_team.h"
@@ -39,7 +41,11 @@ class FastExecutor final : public Executor {
   FastExecutor(const model::Plan& plan, const ExecutorOptions& options);
 
   void forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
-               std::span<float> logits) override;
+               std::span<float> logits) override {
+    const BatchPart part{.sequence = 0, .position = position, .tokens = tokens, .logits = request};
+    forward_batch(std::span(&part, 1), logits);
+  }
+  void forward_batch(std::span<const BatchPart> parts, std::span<float> logits) override;
   [[nodiscard]] std::string_view name() const noexcept override { return name_; }
   [[nodiscard]] const MemoryPlan& memory() const noexcept override { return memory_; }
   [[nodiscard]] const ExecutorOptions& options() const noexcept override { return options_; }
@@ -48,13 +54,15 @@ class FastExecutor final : public Executor {
   void set_observer(OpObserver* observer) noexcept override { observer_ = observer; }
 
  private:
-  /// One forward() call, as every thread sees it.
+  /// One call, as every thread sees it.
   struct Pass {
-    const std::int32_t* tokens;
-    std::int64_t n_tokens, position, n_logits;
-    bool wants_logits;
-    std::size_t first_logit_op;
+    std::int64_t n_tokens, n_logits;
+    std::size_t end_op;  // where ops begin that only logits need, when none are wanted
     OpObserver* observer;
+  };
+  /// Rows [begin, end) of the batch whose attention runs together: tokens of one sequence.
+  struct Tile {
+    std::int64_t begin, end;
   };
 
   /// How much of a thread's share of an op is taken. A thread takes its own share piece by piece, then what the others have
@@ -65,7 +73,10 @@ class FastExecutor final : public Executor {
 
   void plan_memory();
   void allocate();
-  void make_rope_tables(const Pass& pass);
+  void make_rope_tables();
+  void make_tiles();
+  /// The first value that is not finite is looked for in the logits, or where none are wanted in the last keys and values.
+  [[nodiscard]] bool all_finite(const Pass& pass) const;
   void run_team(const std::function<void(unsigned)>& body);
   void run_pass(const Pass& pass, unsigned thread);
   /// The ops of a step; `turn` counts the steps that all threads run together.
@@ -77,22 +88,26 @@ class FastExecutor final : public Executor {
   void transpose_rows(std::int32_t value, std::int64_t n_rows, Worker w);
   void mat_mul(const model::Op& op, std::int64_t n_rows, Worker w, Counter* work);
   void mat_mul_panels(const model::Op& op, std::int64_t n_rows, Share panels, Worker w);
-  void attention(const model::Op& op, const Pass& pass, Counter* work);
-  void rope(const model::Op& op, const Pass& pass, Worker w);
-  void store_kv(const model::Op& op, const Pass& pass, Worker w);
-  void embed(const model::Op& op, const Pass& pass, Worker w);
+  void attention(const model::Op& op, Counter* work);
+  void rope(const model::Op& op, std::int64_t n_rows, Worker w);
+  void store_kv(const model::Op& op, std::int64_t n_rows, Worker w);
+  void embed(const model::Op& op, std::int64_t n_rows, Worker w);
+  void select_rows(const model::Op& op);
   void rms_norm(const model::Op& op, std::int64_t n_rows, Worker w);
   [[noreturn]] void report_not_finite(Pass pass);
   [[nodiscard]] std::int64_t rows_of(const model::Op& op, const Pass& pass) const {
     return op.rows == model::RowSet::Logits ? pass.n_logits : pass.n_tokens;
   }
   [[nodiscard]] float* row(std::int32_t value, std::int64_t r) {
+    return const_cast<float*>(std::as_const(*this).row(value, r));
+  }
+  [[nodiscard]] const float* row(std::int32_t value, std::int64_t r) const {
     const auto index = static_cast<std::size_t>(value);
     return values_.data() + value_offsets_[index] + r * plan_.values[index].width;
   }
-  [[nodiscard]] kernels::KvHead kv_head(std::int32_t layer, std::int64_t head, std::int64_t head_dim) const {
-    const std::int64_t stride = padded_head(head_dim);
-    const auto at = (static_cast<std::int64_t>(layer) * plan_.hparams.n_kv_heads + head) * cache_positions() * stride;
+  [[nodiscard]] kernels::KvHead kv_head(std::uint32_t sequence, std::int32_t layer, std::int64_t head, std::int64_t head_dim) const {
+    const std::int64_t stride = padded_head(head_dim), layers = plan_.hparams.n_layers;
+    const auto at = ((sequence * layers + layer) * plan_.hparams.n_kv_heads + head) * cache_positions() * stride;
     return {keys_.data() + at, cache_values_.data() + at, stride};
   }
 
@@ -115,7 +130,9 @@ class FastExecutor final : public Executor {
   MemoryPlan memory_;
   std::unique_ptr<WorkerTeam> team_;
   OpObserver* observer_ = nullptr;
-  std::uint32_t n_past_ = 0;
+  std::vector<std::uint32_t> n_past_;  // by sequence
+  BatchRows batch_;                    // of the running call
+  std::vector<Tile> tiles_;
 
   std::vector<float> values_;
   std::vector<std::int64_t> value_offsets_;
@@ -127,7 +144,7 @@ class FastExecutor final : public Executor {
   std::vector<std::int8_t> q_;
   std::vector<float> q_scale_, q_sum_;
   std::vector<std::int16_t> q_sums16_;
-  std::vector<std::uint16_t> keys_, cache_values_;  // [layer][kv head] as kernels::KvHead has them
+  std::vector<std::uint16_t> keys_, cache_values_;  // [sequence][layer][kv head] as kernels::KvHead has them
   std::vector<std::vector<float>> cos_, sin_;       // per rope: [token][n_rot / 2]
   std::vector<std::vector<float>> scratch_;         // per thread
 };

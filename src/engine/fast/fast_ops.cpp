@@ -17,32 +17,37 @@ void FastExecutor::run_op(const Op& op, const Pass& pass, Worker w, Counter* wor
     if (s.begin < s.end) kernel(row(op.in, 0) + s.begin, row(op.in2, 0) + s.begin, s.end - s.begin, row(op.out, 0) + s.begin);
   };
   switch (op.kind) {
-    case OpKind::Embed: return embed(op, pass, w);
+    case OpKind::Embed: return embed(op, n_rows, w);
     case OpKind::RmsNorm: return rms_norm(op, n_rows, w);
     case OpKind::MatMul: return mat_mul(op, n_rows, w, work);
-    case OpKind::Rope: return rope(op, pass, w);
-    case OpKind::StoreKv: return store_kv(op, pass, w);
-    case OpKind::Attention: return attention(op, pass, work);
+    case OpKind::Rope: return rope(op, n_rows, w);
+    case OpKind::StoreKv: return store_kv(op, n_rows, w);
+    case OpKind::Attention: return attention(op, work);
     case OpKind::Add: return by_elements(ops_.add);
     case OpKind::SiluMul: return by_elements(ops_.silu_mul);
     case OpKind::GeluMul: return by_elements(ops_.gelu_mul);
     case OpKind::SelectRows:
       // Source and target rows of a thread may overlap with another's only when something moves: one thread does it.
-      if (w.thread == 0 && (op.in != op.out || pass.n_logits != pass.n_tokens))
-        std::memmove(row(op.out, 0), row(op.in, pass.n_tokens - pass.n_logits),
-                     static_cast<std::size_t>(pass.n_logits * op.n_out) * sizeof(float));
+      if (w.thread == 0 && (op.in != op.out || pass.n_logits != pass.n_tokens)) select_rows(op);
       return;
   }
   throw Error(ErrorCode::Internal, fmt::format("the fast executor does not know the op {}", model::name(op.kind)));
 }
 
-void FastExecutor::embed(const Op& op, const Pass& pass, Worker w) {
+void FastExecutor::select_rows(const Op& op) {
+  for (std::size_t i = 0; i < batch_.logit_rows.size(); ++i)  // rising, so none is overwritten before it is read
+    std::memmove(row(op.out, static_cast<std::int64_t>(i)), row(op.in, static_cast<std::int64_t>(batch_.logit_rows[i])),
+                 static_cast<std::size_t>(op.n_out) * sizeof(float));
+}
+
+void FastExecutor::embed(const Op& op, std::int64_t n_rows, Worker w) {
   const model::Weight& weight = plan_.weights[static_cast<std::size_t>(op.weight)];
   const TypeInfo& type = *find_type(weight.type);
   const kernels::DequantizeFn dequantize = kernels::dequantizer(weight.type);
   std::vector<float> padded(static_cast<std::size_t>(weight.row_stride));
-  for (std::int64_t t = w.thread; t < pass.n_tokens; t += w.n_threads) {
-    dequantize(weight.bytes.data() + static_cast<std::uint64_t>(pass.tokens[t]) * weight.row_bytes(), padded.data(),
+  for (std::int64_t t = w.thread; t < n_rows; t += w.n_threads) {
+    const auto token = static_cast<std::uint64_t>(batch_.rows[static_cast<std::size_t>(t)].token);
+    dequantize(weight.bytes.data() + token * weight.row_bytes(), padded.data(),
                weight.row_stride / type.block_elements);
     float* out = row(op.out, t);
     for (std::int64_t i = 0; i < op.n_out; ++i) out[i] = (padded[static_cast<std::size_t>(i)] + weight.plus) * op.scale;
@@ -128,12 +133,12 @@ void FastExecutor::mat_mul_panels(const Op& op, std::int64_t n_rows, Share panel
   }
 }
 
-void FastExecutor::rope(const Op& op, const Pass& pass, Worker w) {
+void FastExecutor::rope(const Op& op, std::int64_t n_rows, Worker w) {
   const auto index = static_cast<std::size_t>(op.rope);
   const model::Rope& rope = plan_.ropes[index];
   const std::int64_t half = rope.n_rot / 2;
   const bool adjacent = rope.layout == model::RopeLayout::Adjacent;
-  const Share s = share_of(pass.n_tokens * op.n_heads, w);
+  const Share s = share_of(n_rows * op.n_heads, w);
   for (std::int64_t i = s.begin; i < s.end; ++i) {
     const float* in = row(op.in, 0) + i * op.head_dim;
     float* out = row(op.out, 0) + i * op.head_dim;
@@ -149,32 +154,32 @@ void FastExecutor::rope(const Op& op, const Pass& pass, Worker w) {
   }
 }
 
-void FastExecutor::store_kv(const Op& op, const Pass& pass, Worker w) {
-  const Share s = share_of(pass.n_tokens * op.n_kv_heads, w);
+void FastExecutor::store_kv(const Op& op, std::int64_t n_rows, Worker w) {
+  const Share s = share_of(n_rows * op.n_kv_heads, w);
   for (std::int64_t i = s.begin; i < s.end; ++i) {
-    const kernels::KvHead head = kv_head(op.layer, i % op.n_kv_heads, op.head_dim);
-    const std::int64_t position = pass.position + i / op.n_kv_heads, in_block = position % kernels::key_block;
+    const BatchRow& at = batch_.rows[static_cast<std::size_t>(i / op.n_kv_heads)];
+    const kernels::KvHead head = kv_head(at.sequence, op.layer, i % op.n_kv_heads, op.head_dim);
+    const std::int64_t position = at.position, in_block = position % kernels::key_block;
     ops_.store_f16(row(op.in, 0) + i * op.head_dim, op.head_dim,
                    const_cast<std::uint16_t*>(head.keys) + (position - in_block) * head.stride + in_block, kernels::key_block);
     ops_.store_f16(row(op.in2, 0) + i * op.head_dim, op.head_dim, const_cast<std::uint16_t*>(head.values) + position * head.stride, 1);
   }
 }
 
-void FastExecutor::attention(const Op& op, const Pass& pass, Counter* work) {
+void FastExecutor::attention(const Op& op, Counter* work) {
   const std::int64_t group = op.n_heads / op.n_kv_heads, row_heads = std::min<std::int64_t>(group, kernels::max_attention_rows);
-  const std::int64_t tile_tokens = std::max<std::int64_t>(1, kernels::max_attention_rows / group);
-  const std::int64_t n_tiles = (pass.n_tokens + tile_tokens - 1) / tile_tokens;
+  const auto n_tiles = static_cast<std::int64_t>(tiles_.size());
   kernels::AttentionRow rows[kernels::max_attention_rows];
   // Threads take tiles in turn, the late tokens first because they see the most.
   for (std::int64_t i; (i = work->next.fetch_add(1, std::memory_order_relaxed)) < n_tiles * op.n_kv_heads;) {
     const std::int64_t tile = n_tiles - 1 - i / op.n_kv_heads, kv = i % op.n_kv_heads;
-    const std::int64_t begin = tile * tile_tokens, end = std::min(begin + tile_tokens, pass.n_tokens);
-    const kernels::KvHead head = kv_head(op.layer, kv, op.head_dim);
+    const auto [begin, end] = tiles_[static_cast<std::size_t>(tile)];
+    const kernels::KvHead head = kv_head(batch_.rows[static_cast<std::size_t>(begin)].sequence, op.layer, kv, op.head_dim);
     for (std::int64_t h = kv * group; h < (kv + 1) * group; h += row_heads) {
       int n = 0;
       for (std::int64_t t = begin; t < end; ++t)
         for (std::int64_t k = h; k < std::min(h + row_heads, (kv + 1) * group); ++k) {
-          const std::int64_t last = pass.position + t + 1, first = op.window > 0 ? std::max<std::int64_t>(0, last - op.window) : 0;
+          const std::int64_t last = std::int64_t{batch_.rows[static_cast<std::size_t>(t)].position} + 1, first = op.window > 0 ? std::max<std::int64_t>(0, last - op.window) : 0;
           rows[n++] = {row(op.in, t) + k * op.head_dim, row(op.out, t) + k * op.head_dim, first, last};
         }
       ops_.attention(rows, n, &head, op.head_dim, op.scale);
