@@ -197,6 +197,7 @@ int run_model(const RunCommand& command, Context& context) {
     context.out.write(to_text(run_json(context, facts, out, text)));
   } else if (!text.empty() && text.back() != '\n') {
     context.out.write("\n");
+    context.out.flush();  // before the timings, which go to stderr
   }
   log_timings(out);
   return out.reason == engine::FinishReason::Interrupted ? exit_status(ErrorCode::Interrupted) : 0;
