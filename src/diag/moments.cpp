@@ -9,6 +9,7 @@
 
 #include "apr/core/bytes.h"
 #include "apr/kernels/dispatch.h"
+#include "apr/kernels/scan.h"
 #include "src/diag/chunks.h"
 
 namespace apr::diag {
@@ -116,27 +117,34 @@ bool is_scale(const BlockField& field) {
 }
 
 void Moments::add(std::span<const float> values) {
-  Moments part;
-  for (const float v : values) {
-    if (std::isnan(v)) ++part.n_nan;
-    else if (std::isinf(v)) ++part.n_inf;
-    else {
-      part.min = part.n == 0 ? static_cast<double>(v) : std::min(part.min, static_cast<double>(v));
-      part.max = part.n == 0 ? static_cast<double>(v) : std::max(part.max, static_cast<double>(v));
-      part.mean += static_cast<double>(v);
-      part.n_zero += v == 0.0F ? 1 : 0;
-      ++part.n;
+  constexpr std::size_t kPiece = 4096;  // floats: both passes find them in the first-level cache
+  constexpr std::uint32_t kInfinity = 0x7F800000;
+  const kernels::ScanKernels& kernels = kernels::active_scan();
+  std::vector<float> finite;
+  for (std::size_t at = 0; at < values.size(); at += kPiece) {
+    auto piece = values.subspan(at, std::min(kPiece, values.size() - at));
+    Moments part;
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(piece.data());
+    if (kernels.max_abs_32(bytes, static_cast<std::int64_t>(piece.size())) >= kInfinity) {
+      finite.clear();
+      for (const float v : piece) {
+        if (std::isfinite(v)) finite.push_back(v);
+        else ++(std::isnan(v) ? part.n_nan : part.n_inf);
+      }
+      piece = finite;
     }
+    part.n = piece.size();
+    if (part.n > 0) {
+      kernels::MomentSums sums;
+      kernels.moments(piece.data(), static_cast<std::int64_t>(piece.size()), &sums);
+      part.n_zero = static_cast<std::uint64_t>(sums.n_zero);
+      part.min = static_cast<double>(sums.min);
+      part.max = static_cast<double>(sums.max);
+      part.mean = sums.mean;
+      part.m2 = sums.m2, part.m3 = sums.m3, part.m4 = sums.m4;
+    }
+    merge(part);
   }
-  if (part.n > 0) part.mean /= static_cast<double>(part.n);
-  for (const float v : values) {
-    if (!std::isfinite(v)) continue;
-    const double d = static_cast<double>(v) - part.mean, d2 = d * d;
-    part.m2 += d2;
-    part.m3 += d2 * d;
-    part.m4 += d2 * d2;
-  }
-  merge(part);
 }
 
 void Moments::merge(const Moments& b) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "apr/kernels/scan.h"
+
 namespace apr::inspect {
 namespace {
 
@@ -61,11 +63,81 @@ CodeCounter::CodeCounter(const TypeInfo& type) : block_bytes_(type.block_bytes),
     }
   }
   n_codes_ = std::size_t{1} << bits_;
+  make_runs();
+}
+
+void CodeCounter::make_runs() {
+  std::uint32_t low = UINT32_MAX, high = 0;
+  bool nibbles = !slots_.empty() && scattered_.empty();
+  for (const Slot& s : slots_) {
+    low = std::min<std::uint32_t>(low, s.byte);
+    high = std::max<std::uint32_t>(high, s.byte);
+    nibbles = nibbles && s.mask == 15 && s.shift % 4 == 0 && s.mask2 == 0;
+  }
+  if (nibbles && slots_.size() == 2 * (std::size_t{high} - low + 1)) {  // each is there once
+    nibbles_ = Nibbles{low, high - low + 1};
+    slots_.clear();
+    return;
+  }
+  if (bits_ > 8) return;
+  for (const Slot& s : slots_) {
+    const Slot* before = runs_.empty() ? nullptr : &runs_.back().first;
+    const std::uint32_t n = runs_.empty() ? 0 : runs_.back().n;
+    if (before != nullptr && s.byte == before->byte + n && (s.mask2 == 0 || s.byte2 == before->byte2 + n) && s.shift == before->shift &&
+        s.mask == before->mask && s.shift2 == before->shift2 && s.mask2 == before->mask2 && s.to2 == before->to2)
+      ++runs_.back().n;
+    else
+      runs_.push_back({s, 1});
+  }
+  if (runs_.size() * 8 > slots_.size())
+    runs_.clear();
+  else
+    slots_.clear();
+}
+
+void CodeCounter::count_runs(std::span<const std::byte> blocks, std::vector<std::uint64_t>& counts) const {
+  constexpr std::size_t kMostRun = 256;
+  // Four counters a code: neighbours are often equal, and one counter would wait for itself.
+  std::uint32_t sums[4][256] = {};
+  std::uint8_t codes[kMostRun];
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(blocks.data());
+  for (std::size_t at = 0; at + block_bytes_ <= blocks.size(); at += block_bytes_)
+    for (const Run& run : runs_) {
+      const Slot s = run.first;
+      const std::uint8_t* a = bytes + at + s.byte;
+      const std::uint8_t* b = bytes + at + s.byte2;
+      for (std::uint32_t done = 0; done < run.n;) {
+        const std::uint32_t n = std::min<std::uint32_t>(kMostRun, run.n - done);
+        if (s.mask2 == 0)
+          for (std::uint32_t k = 0; k < n; ++k) codes[k] = static_cast<std::uint8_t>(a[done + k] >> s.shift & s.mask);
+        else
+          for (std::uint32_t k = 0; k < n; ++k)
+            codes[k] = static_cast<std::uint8_t>((a[done + k] >> s.shift & s.mask) | (b[done + k] >> s.shift2 & s.mask2) << s.to2);
+        std::uint32_t k = 0;
+        for (; k + 4 <= n; k += 4)
+          for (std::uint32_t lane = 0; lane < 4; ++lane) ++sums[lane][codes[k + lane]];
+        for (; k < n; ++k) ++sums[0][codes[k]];
+        done += n;
+      }
+    }
+  for (std::size_t c = 0; c < std::min<std::size_t>(n_codes_, 256); ++c)
+    counts[c] += std::uint64_t{sums[0][c]} + sums[1][c] + sums[2][c] + sums[3][c];
 }
 
 void CodeCounter::count(std::span<const std::byte> blocks, std::vector<std::uint64_t>& counts) const {
   if (n_codes_ == 0) return;
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(blocks.data());
+  if (nibbles_) {
+    kernels::NibbleCounts found{};
+    kernels::active_scan().count_nibbles(bytes + nibbles_->offset, nibbles_->width, block_bytes_,
+                                         static_cast<std::int64_t>(blocks.size() / block_bytes_), 1, &found);
+    for (std::size_t c = 0; c < 16; ++c) counts[c] += std::uint64_t{found.n[0][c]} + found.n[1][c];
+    return;
+  }
+  if (!runs_.empty()) {
+    count_runs(blocks, counts);
+    if (scattered_.empty()) return;
+  }
   for (std::size_t at = 0; at + block_bytes_ <= blocks.size(); at += block_bytes_) {
     const std::uint8_t* block = bytes + at;
     if (trits_) {

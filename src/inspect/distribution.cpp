@@ -13,6 +13,7 @@
 #include "apr/diag/diag.h"
 #include "apr/inspect/address.h"
 #include "apr/kernels/dispatch.h"
+#include "apr/kernels/scan.h"
 #include "src/inspect/code_counter.h"
 
 namespace apr::inspect {
@@ -21,7 +22,7 @@ namespace {
 using format::ModelFile;
 using format::TensorInfo;
 
-constexpr std::uint64_t kChunkElements = 1U << 16;  // as f32 they stay in a core's second-level cache
+constexpr std::uint64_t kChunkElements = 1U << 14;  // as f32 they stay in a core's second-level cache
 constexpr std::size_t kValueCounts = 1U << 16;      // one per bf16
 
 /// Rows of a chunk: whole blocks, and whole rows where rows are padded.
@@ -51,10 +52,52 @@ std::optional<Chunks> chunks_of(const TensorInfo& tensor, std::string& reason) {
   return chunks;
 }
 
-/// Buffers of one thread.
+/// How often each bf16 occurs. Neighbours go to two tables: one would wait for itself where they are equal.
+class ValueCounts {
+ public:
+  void add(std::span<const float> values) {
+    if (values.size() > kMost - n_) fold();
+    n_ += values.size();
+    std::uint32_t* even = few_.data();
+    std::uint32_t* odd = even + kValueCounts;
+    std::size_t i = 0;
+    for (; i + 2 <= values.size(); i += 2) {
+      ++even[bf16_bits(values[i])];
+      ++odd[bf16_bits(values[i + 1])];
+    }
+    if (i < values.size()) ++even[bf16_bits(values[i])];
+  }
+  /// Adds them to `sums` and starts anew.
+  void take(std::vector<std::uint64_t>& sums) {
+    fold();
+    for (std::size_t i = 0; i < kValueCounts; ++i) sums[i] += many_[i];
+    std::fill(many_.begin(), many_.end(), 0);
+  }
+
+ private:
+  static constexpr std::size_t kMost = UINT32_MAX;
+  static std::uint32_t bf16_bits(float v) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, &v, 4);
+    return bits >> 16;
+  }
+  void fold() {
+    if (n_ == 0) return;
+    for (std::size_t i = 0; i < kValueCounts; ++i) many_[i] += std::uint64_t{few_[i]} + few_[kValueCounts + i];
+    std::fill(few_.begin(), few_.end(), 0);
+    n_ = 0;
+  }
+  std::vector<std::uint32_t> few_ = std::vector<std::uint32_t>(2 * kValueCounts);
+  std::vector<std::uint64_t> many_ = std::vector<std::uint64_t>(kValueCounts);
+  std::size_t n_ = 0;  // counted in few_
+};
+
+/// Buffers and counts of one thread.
 struct Workspace {
   std::vector<std::byte> swapped;
   std::vector<float> values;
+  ValueCounts value_counts;
+  std::vector<std::uint64_t> codes;
 };
 
 /// The values of one chunk, without padding, and its blocks in little-endian order.
@@ -94,34 +137,24 @@ ChunkData read_chunk(const ModelFile& model, const TensorInfo& tensor, const Chu
   return chunk;
 }
 
-/// What one tensor gives, or a part of it.
-struct Scan {
-  std::vector<std::uint64_t> values = std::vector<std::uint64_t>(kValueCounts);
-  std::vector<std::uint64_t> codes;
-};
-
 struct ChunkResult {
   diag::Moments moments;
-  float abs_max = -1;               // below 0: no finite value
-  std::uint64_t abs_max_value = 0;  // number of the value in the chunk
+  float abs_max = -1;  // below 0: no finite value
 };
 
-void count_values(std::span<const float> values, std::vector<std::uint64_t>& counts) {
-  for (const float v : values) {
-    std::uint32_t bits = 0;
-    std::memcpy(&bits, &v, 4);
-    ++counts[bits >> 16];
-  }
-}
+float finite_magnitude(float v) { return std::isfinite(v) ? std::fabs(v) : -1.0F; }
 
-void find_abs_max(std::span<const float> values, ChunkResult& result) {
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const float magnitude = std::fabs(values[i]);
-    if (magnitude > result.abs_max && std::isfinite(magnitude)) {
-      result.abs_max = magnitude;
-      result.abs_max_value = i;
-    }
-  }
+float abs_max_of(std::span<const float> values) {
+  constexpr std::uint32_t kInfinity = 0x7F800000;
+  if (values.empty()) return -1;
+  const auto bits = kernels::active_scan().max_abs_32(reinterpret_cast<const std::uint8_t*>(values.data()),
+                                                      static_cast<std::int64_t>(values.size()));
+  float most = -1;
+  if (bits < kInfinity)
+    std::memcpy(&most, &bits, 4);
+  else
+    for (const float v : values) most = std::max(most, finite_magnitude(v));
+  return most;
 }
 
 /// Runs `work(chunk, stripe)` over all chunks; a stripe is one thread's share.
@@ -140,24 +173,28 @@ void for_chunks(ThreadPool& pool, std::uint64_t n_chunks, const std::function<vo
 }
 
 double entropy_of(std::span<const std::uint64_t> counts) {
-  double total = 0, entropy = 0;
-  for (const std::uint64_t n : counts) total += static_cast<double>(n);
-  for (const std::uint64_t n : counts)
-    if (n > 0) entropy -= static_cast<double>(n) / total * std::log2(static_cast<double>(n) / total);
-  return std::max(0.0, entropy);
+  double total = 0, sum = 0;
+  for (const std::uint64_t n : counts) {
+    total += static_cast<double>(n);
+    if (n > 1) sum += static_cast<double>(n) * std::log2(static_cast<double>(n));
+  }
+  return total > 0 ? std::max(0.0, std::log2(total) - sum / total) : 0;
 }
 
 /// Adds one tensor to a distribution.
 class Collector {
  public:
-  Collector(const ModelFile& model, ThreadPool& pool, Distribution& out) : model_(model), pool_(pool), out_(out) {}
+  /// `workspaces`: one for each thread of the pool, to be used again.
+  Collector(const ModelFile& model, ThreadPool& pool, std::vector<Workspace>& workspaces, Distribution& out)
+      : model_(model), pool_(pool), workspaces_(workspaces), out_(out) {}
   void add(std::size_t index);
   void finish();
 
  private:
-  void take_codes(const TypeInfo& type, const std::vector<Scan>& scans);
+  void take_codes(const TypeInfo& type);
   const ModelFile& model_;
   ThreadPool& pool_;
+  std::vector<Workspace>& workspaces_;
   Distribution& out_;
   std::vector<std::uint64_t> values_ = std::vector<std::uint64_t>(kValueCounts), codes_;
   std::optional<TensorType> code_type_;
@@ -175,20 +212,17 @@ void Collector::add(std::size_t index) {
   const std::string type_name(chunks->grid.type->name);
   if (std::find(out_.types.begin(), out_.types.end(), type_name) == out_.types.end()) out_.types.push_back(type_name);
   const CodeCounter counter(*chunks->grid.type);
-  std::vector<Scan> scans(std::min<std::uint64_t>(pool_.size(), chunks->n));
-  std::vector<Workspace> workspaces(scans.size());
   std::vector<ChunkResult> results(chunks->n);
-  for (Scan& scan : scans) scan.codes.resize(counter.n_codes());
+  for (Workspace& w : workspaces_) w.codes.assign(counter.n_codes(), 0);
   for_chunks(pool_, chunks->n, [&](std::uint64_t c, std::size_t stripe) {
-    const ChunkData chunk = read_chunk(model_, tensor, *chunks, c, workspaces[stripe]);
+    const ChunkData chunk = read_chunk(model_, tensor, *chunks, c, workspaces_[stripe]);
     results[c].moments.add(chunk.values);
-    find_abs_max(chunk.values, results[c]);
-    count_values(chunk.values, scans[stripe].values);
-    counter.count(chunk.blocks, scans[stripe].codes);
+    results[c].abs_max = abs_max_of(chunk.values);
+    workspaces_[stripe].value_counts.add(chunk.values);
+    counter.count(chunk.blocks, workspaces_[stripe].codes);
   });
-  for (const Scan& scan : scans)
-    for (std::size_t i = 0; i < kValueCounts; ++i) values_[i] += scan.values[i];
-  take_codes(*chunks->grid.type, scans);
+  for (std::size_t s = 0; s < std::min<std::size_t>(workspaces_.size(), chunks->n); ++s) workspaces_[s].value_counts.take(values_);
+  take_codes(*chunks->grid.type);
   float best = -1;
   std::uint64_t best_chunk = 0;
   for (std::uint64_t c = 0; c < chunks->n; ++c) {
@@ -196,11 +230,13 @@ void Collector::add(std::size_t index) {
     if (results[c].abs_max > best) best = results[c].abs_max, best_chunk = c;
   }
   if (best >= 0 && (!out_.abs_max || static_cast<double>(best) > std::fabs(out_.abs_max->value))) {
-    const ChunkData chunk = read_chunk(model_, tensor, *chunks, best_chunk, workspaces[0]);
+    const ChunkData chunk = read_chunk(model_, tensor, *chunks, best_chunk, workspaces_[0]);
+    const auto at = std::find_if(chunk.values.begin(), chunk.values.end(), [&](float v) { return finite_magnitude(v) == best; });
+    APR_CHECK(at != chunk.values.end());
     const std::uint64_t first = chunk.first_stored / chunks->grid.stored_row_elements * chunks->grid.row_elements +
                                 chunk.first_stored % chunks->grid.stored_row_elements;
-    const std::uint64_t element = first + results[best_chunk].abs_max_value;
-    ExtremePlace place{index, element, {}, 0, static_cast<double>(chunk.values[results[best_chunk].abs_max_value])};
+    const std::uint64_t element = first + static_cast<std::uint64_t>(at - chunk.values.begin());
+    ExtremePlace place{index, element, {}, 0, static_cast<double>(*at)};
     place.index = element_index(tensor, element);
     place.offset = tensor.offset + chunks->grid.first_byte +
                    chunks->grid.stored(element) / chunks->grid.type->block_elements * chunks->grid.type->block_bytes;
@@ -210,12 +246,12 @@ void Collector::add(std::size_t index) {
   out_.size_bytes += tensor.size_bytes;
 }
 
-void Collector::take_codes(const TypeInfo& type, const std::vector<Scan>& scans) {
+void Collector::take_codes(const TypeInfo& type) {
   if (code_type_ && *code_type_ != type.type) codes_differ_ = true;
   code_type_ = type.type;
-  for (const Scan& scan : scans) {
-    codes_.resize(std::max(codes_.size(), scan.codes.size()));
-    for (std::size_t i = 0; i < scan.codes.size(); ++i) codes_[i] += scan.codes[i];
+  for (const Workspace& w : workspaces_) {
+    codes_.resize(std::max(codes_.size(), w.codes.size()));
+    for (std::size_t i = 0; i < w.codes.size(); ++i) codes_[i] += w.codes[i];
   }
 }
 
@@ -228,7 +264,7 @@ void Collector::finish() {
   out_.code_entropy = entropy_of(codes_);
 }
 
-void add_histogram(const ModelFile& model, ThreadPool& pool, std::uint32_t bins, Distribution& out,
+void add_histogram(const ModelFile& model, ThreadPool& pool, std::vector<Workspace>& workspaces, std::uint32_t bins, Distribution& out,
                    const std::function<void(std::uint64_t)>& bytes_done) {
   Histogram h{out.moments.min, out.moments.max, std::vector<std::uint64_t>(bins)};
   const double width = h.high - h.low, scale = width > 0 ? bins / width : 0;
@@ -239,7 +275,6 @@ void add_histogram(const ModelFile& model, ThreadPool& pool, std::uint32_t bins,
     if (!chunks) continue;
     const std::size_t n_stripes = std::min<std::uint64_t>(pool.size(), chunks->n);
     std::vector<std::vector<std::uint64_t>> counts(n_stripes, std::vector<std::uint64_t>(bins));
-    std::vector<Workspace> workspaces(n_stripes);
     for_chunks(pool, chunks->n, [&](std::uint64_t c, std::size_t stripe) {
       for (const float v : read_chunk(model, tensor, *chunks, c, workspaces[stripe]).values) {
         if (!std::isfinite(v)) continue;
@@ -271,11 +306,12 @@ Tally tally_of(const ModelFile& model, const std::vector<std::size_t>& tensors, 
   return tally;
 }
 
-Distribution collect(const ModelFile& model, std::string label, std::vector<std::size_t> tensors, ThreadPool& pool, Tally& tally) {
+Distribution collect(const ModelFile& model, std::string label, std::vector<std::size_t> tensors, ThreadPool& pool,
+                     std::vector<Workspace>& workspaces, Tally& tally) {
   Distribution out;
   out.label = std::move(label);
   out.tensors = std::move(tensors);
-  Collector collector(model, pool, out);
+  Collector collector(model, pool, workspaces, out);
   for (const std::size_t i : out.tensors) {
     collector.add(i);
     release_pages(model.tensors[i].readable ? model.data(model.tensors[i]) : std::span<const std::byte>{});
@@ -283,7 +319,7 @@ Distribution collect(const ModelFile& model, std::string label, std::vector<std:
   }
   collector.finish();
   if (tally.options.bins > 0 && out.moments.n > 0)
-    add_histogram(model, pool, tally.options.bins, out, [&](std::uint64_t bytes) { tally.add(bytes); });
+    add_histogram(model, pool, workspaces, tally.options.bins, out, [&](std::uint64_t bytes) { tally.add(bytes); });
   return out;
 }
 
@@ -309,15 +345,18 @@ Distribution distribution_of(const ModelFile& model, std::string label, std::vec
                              const DistributionOptions& options) {
   ThreadPool pool(options.n_threads);
   Tally tally = tally_of(model, tensors, options);
-  return collect(model, std::move(label), std::move(tensors), pool, tally);
+  std::vector<Workspace> workspaces(pool.size());
+  return collect(model, std::move(label), std::move(tensors), pool, workspaces, tally);
 }
 
 std::vector<Distribution> distributions(const ModelFile& model, const std::vector<std::size_t>& tensors,
                                         const DistributionOptions& options) {
   ThreadPool pool(options.n_threads);
   Tally tally = tally_of(model, tensors, options);
+  std::vector<Workspace> workspaces(pool.size());
   std::vector<Distribution> out;
-  for (const std::size_t i : tensors) out.push_back(collect(model, std::string(model.tensors[i].name), {i}, pool, tally));
+  for (const std::size_t i : tensors)
+    out.push_back(collect(model, std::string(model.tensors[i].name), {i}, pool, workspaces, tally));
   return out;
 }
 

@@ -8,11 +8,13 @@
 #include <atomic>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
 #include "apr/core/thread_pool.h"
 #include "apr/inspect/damage.h"
+#include "apr/inspect/distribution.h"
 #include "apr/inspect/manifest.h"
 #include "apr/kernels/dispatch.h"
 
@@ -80,6 +82,13 @@ const int registered = [] {
   add("scan/damage", [](ThreadPool& pool) {
     const format::ModelFile model = format::open_model(file_path);
     benchmark::DoNotOptimize(inspect::damage_report(model, pool.size(), {}));
+    return model.total_bytes();
+  });
+  add("scan/stats", [](ThreadPool& pool) {
+    const format::ModelFile model = format::open_model(file_path);
+    std::vector<std::size_t> tensors(model.tensors.size());
+    std::iota(tensors.begin(), tensors.end(), std::size_t{0});
+    benchmark::DoNotOptimize(inspect::distributions(model, tensors, {pool.size(), 0, {}}));
     return model.total_bytes();
   });
   add("scan/manifest", [](ThreadPool& pool) {

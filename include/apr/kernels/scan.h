@@ -17,6 +17,13 @@ struct ScreenCounts {
   uint32_t equal[3];     // equal to the chunk `lag[i]` bytes behind it
 };
 
+/// Of finite floats. m2, m3, m4: sums of the powers of their distances from the mean.
+struct MomentSums {
+  double mean, m2, m3, m4;
+  float min, max;
+  int64_t n_zero;
+};
+
 struct ScanKernels {
   const char* isa;
   /// Adds the nibbles of `count` segments of `width` bytes that start `stride` bytes apart. `period` is 1, 2 or 4: byte i of
@@ -29,9 +36,13 @@ struct ScanKernels {
   /// The greatest of x & 0x7FFF or x & 0x7FFFFFFF: of f16, bf16 and f32 the bits of the greatest magnitude, NaN above all.
   uint16_t (*max_abs_16)(const uint8_t* bytes, int64_t n_values);
   uint32_t (*max_abs_32)(const uint8_t* bytes, int64_t n_values);
+  /// Of n > 0 finite values, in two passes and in double. The order of the sums is the same for every instruction set.
+  void (*moments)(const float* values, int64_t n, MomentSums* out);
 };
 
 /// The kernels that go with the instruction set in use (kernels/dispatch.h).
 [[nodiscard]] const ScanKernels& active_scan();
+/// Every table that this machine can run, the best last; how many.
+size_t scan_tables(const ScanKernels* tables[4]);
 
 }  // namespace apr::kernels

@@ -1,4 +1,4 @@
-// The body of every isa_scan_*.cpp. Nibbles are counted by bit planes (scan_planes.inl), by table lookup (scan_lookup.inl), or
+// The body of every isa_scan_*.cpp. Nibbles are counted by parities (scan_parity.inl), by table lookup (scan_lookup.inl), or
 // one after another.
 #include "apr/kernels/scan.h"
 #if defined(__AVX512BW__)
@@ -20,77 +20,64 @@ void count_bytes(const uint8_t* bytes, int64_t width, int period, NibbleCounts* 
   }
 }
 
-#if defined(__AVX512BW__)
-
-/// Adds 16 vectors of byte counters, one for each value, to counts[place].n[half].
-void add_byte_counters(const __m512i bytes[16], int half, int period, NibbleCounts* counts) {
-  const uint64_t place_mask[3] = {~0ULL, 0x00FF00FF00FF00FFULL, 0x000000FF000000FFULL};
-  const uint64_t first = place_mask[period == 1 ? 0 : period == 2 ? 1 : 2];
-  for (int p = 0; p < period; ++p) {
-    const __m512i mask = _mm512_set1_epi64(static_cast<long long>(first << (8 * p)));
-    const auto sums = [&](int v) { return _mm512_sad_epu8(_mm512_and_si512(bytes[v], mask), _mm512_setzero_si512()); };
-    for (int v = 0; v < 16; v += 4) {  // a sum of 255 * 64 fits 16 bits: four in one 64-bit lane
-      const __m512i four = _mm512_or_si512(
-          _mm512_or_si512(sums(v), _mm512_slli_epi64(sums(v + 1), 16)),
-          _mm512_or_si512(_mm512_slli_epi64(sums(v + 2), 32), _mm512_slli_epi64(sums(v + 3), 48)));
-      const auto all = static_cast<uint64_t>(_mm512_reduce_add_epi64(four));
-      for (int i = 0; i < 4; ++i) counts[p].n[half][v + i] += static_cast<uint32_t>(all >> (16 * i) & 0xFFFF);
-    }
-  }
-}
-
 }  // namespace
 }  // namespace apr::kernels
 
-#if defined(__AVX512BITALG__)
-#include "kernels/cpu/ops/scan_planes.inl"
-#else
+#if defined(__GFNI__) && defined(__AVX512BITALG__)
+#include "kernels/cpu/ops/scan_parity.inl"
+#elif defined(__AVX512BW__)
 #include "kernels/cpu/ops/scan_lookup.inl"
 #endif
 
 namespace apr::kernels {
 namespace {
 
-/// Four or two short segments in one vector; returns how many segments were counted.
-int64_t count_short(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, NibbleCounts* counts) {
-  if (width <= 16 && count >= 4) {
-    const auto mask = static_cast<__mmask16>((1U << width) - 1);
-    const auto load = [&](int64_t s) { return _mm_maskz_loadu_epi8(mask, bytes + stride * s); };
-    count_vectors(1, counts, count / 4, [&](int64_t i) {
-      const __m256i a = _mm256_inserti128_si256(_mm256_castsi128_si256(load(4 * i)), load(4 * i + 1), 1);
-      const __m256i b = _mm256_inserti128_si256(_mm256_castsi128_si256(load(4 * i + 2)), load(4 * i + 3), 1);
+#if defined(__AVX512BW__)
+
+constexpr int64_t kAhead = 6144;  // one window and a half: nearer and farther were slower
+
+/// Counts segments of at most 16 or of 32 bytes, four or two to a vector.
+template <int Segments>
+void count_short(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, NibbleCounts* counts) {
+  const auto mask = static_cast<__mmask16>((1U << width) - 1);
+  const auto vector = [&](int64_t i, int64_t n) {  // the first n of its segments
+    const uint8_t* p = bytes + stride * Segments * i;
+    if constexpr (Segments == 4) {
+      const auto load = [&](int64_t s) {
+        return _mm_maskz_loadu_epi8(s < n ? mask : static_cast<__mmask16>(0), p + stride * s);
+      };
+      const __m256i a = _mm256_inserti128_si256(_mm256_castsi128_si256(load(0)), load(1), 1);
+      const __m256i b = _mm256_inserti128_si256(_mm256_castsi128_si256(load(2)), load(3), 1);
       return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
-    });
-    const auto padding = static_cast<uint32_t>(count / 4 * 4 * (16 - width));
-    counts->n[0][0] -= padding;
-    counts->n[1][0] -= padding;
-    return count / 4 * 4;
-  }
-  if (width == 32) {
-    count_vectors(1, counts, count / 2, [&](int64_t i) {
-      const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + stride * 2 * i));
-      const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + stride * (2 * i + 1)));
-      return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
-    });
-    return count / 2 * 2;
-  }
-  return 0;
+    } else {
+      const auto load = [&](int64_t s) { return _mm256_maskz_loadu_epi8(s < n ? ~0U : 0U, p + stride * s); };
+      return _mm512_inserti64x4(_mm512_castsi256_si512(load(0)), load(1), 1);
+    }
+  };
+  const int64_t whole = count / Segments, rest = count % Segments;
+  count_vectors(1, counts, whole + (rest > 0 ? 1 : 0), Segments * width, count * width, bytes + kAhead, 8 * Segments * stride,
+                [&](int64_t i) { return i < whole ? vector(i, Segments) : vector(i, rest); });
 }
 
 void count_nibbles(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, int period, NibbleCounts* counts) {
   const int64_t per_segment = width / 64, rest = width % 64;
-  if (per_segment == 1)
-    count_vectors(period, counts, count, [&](int64_t i) { return _mm512_loadu_si512(bytes + stride * i); });
-  else if (per_segment == 2)
-    count_vectors(period, counts, 2 * count,
+  if (per_segment == 1 && period == 1)
+    count_vectors(1, counts, count, 64, 64 * count, bytes + kAhead, 8 * stride,
+                  [&](int64_t i) { return _mm512_loadu_si512(bytes + stride * i); });
+  else if (per_segment == 2 && period == 1)
+    count_vectors(1, counts, 2 * count, 64, 128 * count, bytes + kAhead, 4 * stride,
                   [&](int64_t i) { return _mm512_loadu_si512(bytes + stride * (i / 2) + 64 * (i & 1)); });
   else
     for (int64_t s = 0; s < count && per_segment > 0; ++s)
-      count_vectors(period, counts, per_segment,
+      count_vectors(period, counts, per_segment, 64, 64 * per_segment, bytes + stride * s + kAhead, 512,
                     [&](int64_t i) { return _mm512_loadu_si512(bytes + stride * s + 64 * i); });
   const uint8_t* tail = bytes + 64 * per_segment;
-  int64_t done = rest > 0 && period == 1 ? count_short(tail, rest, stride, count, counts) : 0;
-  for (; done < count && rest > 0; ++done) count_bytes(tail + stride * done, rest, period, counts);
+  if (rest == 32 && period == 1)
+    count_short<2>(tail, rest, stride, count, counts);
+  else if (rest > 0 && rest <= 16 && period == 1)
+    count_short<4>(tail, rest, stride, count, counts);
+  else
+    for (int64_t s = 0; s < count && rest > 0; ++s) count_bytes(tail + stride * s, rest, period, counts);
 }
 
 #else
@@ -126,14 +113,31 @@ bool no_high_bit(const uint8_t* p) {
 void screen(const uint8_t* bytes, int64_t n, const uint8_t* end, const int64_t lag[3], ScreenCounts* counts) {
   const int64_t last = n - 64;  // where the last chunk starts
   int64_t last_of[3];           // and the last that has a partner at each lag
-  for (int k = 0; k < 3; ++k) last_of[k] = lag[k] <= 0 ? -1 : end - bytes - lag[k] - 64 < last ? end - bytes - lag[k] - 64 : last;
-  for (int64_t i = 0; i <= last; i += 64) {
+  int64_t all_have = last, used[3], n_used = 0;
+  for (int k = 0; k < 3; ++k) {
+    last_of[k] = lag[k] <= 0 ? -1 : end - bytes - lag[k] - 64 < last ? end - bytes - lag[k] - 64 : last;
+    if (lag[k] <= 0) continue;
+    used[n_used++] = lag[k];
+    all_have = last_of[k] < all_have ? last_of[k] : all_have;
+  }
+  const auto look_closely = [&](int64_t i) {
     const uint8_t* p = bytes + i;
     counts->no_high_bit += no_high_bit(p) ? 1 : 0;
-    const uint64_t word = load_word(p);
-    for (int k = 0; k < 3; ++k)  // the first word differs nearly always
-      if (i <= last_of[k] && word == load_word(p + lag[k]) && equal_chunks(p, p + lag[k])) ++counts->equal[k];
+    for (int k = 0; k < 3; ++k)
+      if (i <= last_of[k] && equal_chunks(p, p + lag[k])) ++counts->equal[k];
+  };
+  int64_t i = 0;
+  if (n_used > 0) {  // the first word nearly always tells
+    const int64_t a = used[0], b = used[n_used > 1 ? 1 : 0], c = used[n_used - 1];
+    for (; i <= all_have; i += 64) {
+      const uint8_t* p = bytes + i;
+      const uint64_t word = load_word(p);
+      if ((word & 0x8080808080808080ULL) == 0 || word == load_word(p + a) || word == load_word(p + b) ||
+          word == load_word(p + c))
+        look_closely(i);
+    }
   }
+  for (; i <= last; i += 64) look_closely(i);
 }
 
 uint16_t max_abs_16(const uint8_t* bytes, int64_t n_values) {
@@ -159,6 +163,11 @@ uint32_t max_abs_32(const uint8_t* bytes, int64_t n_values) {
 }
 
 }  // namespace
+}  // namespace apr::kernels
+
+#include "kernels/cpu/ops/scan_moments.inl"
+
+namespace apr::kernels {
 
 #define APR_STRING2(x) #x
 #define APR_STRING(x) APR_STRING2(x)
@@ -167,6 +176,6 @@ uint32_t max_abs_32(const uint8_t* bytes, int64_t n_values) {
 
 extern const ScanKernels APR_JOIN(table_, APR_ISA_NAME);
 constinit const ScanKernels APR_JOIN(table_, APR_ISA_NAME) = {APR_STRING(APR_ISA_NAME), count_nibbles, screen, max_abs_16,
-                                                              max_abs_32};
+                                                              max_abs_32, moments};
 
 }  // namespace apr::kernels
