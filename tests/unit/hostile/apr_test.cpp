@@ -18,27 +18,13 @@ constexpr std::uint64_t kFooter = kData + 128;
 // Fields of the entry of `a`.
 constexpr std::uint64_t kDtype = kIndex + 3, kDims = kIndex + 5, kOffset = kIndex + 21, kSize = kIndex + 29;
 
-template <class Change>
-Case row(const char* id, const char* variant, Change change, Outcome outcome, const char* rule, std::uint64_t offset,
-         const char* field, const char* found = "", Stage stage = Stage::Open) {
-  return {id, variant, [=](const TempFolder&) {
-            AprParts parts = good();
-            change(parts);
-            Made made = outcome == Outcome::Error ? error(parts.file(), rule, offset, field, found)
-                                                  : warning(parts.file(), rule, offset, field, found);
-            return std::move(made).at_stage(stage);
-          }};
-}
-template <class Change>
-Case bad(const char* id, const char* variant, Change change, const char* rule, std::uint64_t offset, const char* field,
-         const char* found = "") {
-  return row(id, variant, change, Outcome::Error, rule, offset, field, found);
-}
-template <class Change>
-Case odd(const char* id, const char* variant, Change change, const char* rule, std::uint64_t offset, const char* field,
-         const char* found = "") {
-  return row(id, variant, change, Outcome::Warning, rule, offset, field, found);
-}
+constexpr auto with_change = [](const auto& change) {
+  AprParts parts = good();
+  change(parts);
+  return parts.file();
+};
+const auto bad = rows_of(Outcome::Error, with_change), odd = rows_of(Outcome::Warning, with_change);
+
 auto first(AprEntry entry) {
   return [entry](AprParts& p) { p.entries[0] = entry; };
 }

@@ -25,7 +25,7 @@ enum class Stage {
   Tokenizer,  // Tokenizer::from_model
   Template,   // the chat template in the metadata, parsed and rendered
   Values,     // diagnose: every weight decoded
-  Blocks,     // scan_values: the block and the file offset of the first value that is no number
+  Gate,       // the gate `values` of `apr qa`, which names block and file offset
   Shrinks,    // the file is cut to 100 bytes after it was opened, and read then
   Grows,      // a byte is appended after it was opened
 };
@@ -78,6 +78,20 @@ inline std::ostream& operator<<(std::ostream& out, const Case& c) {
 }
 inline std::string case_name(const testing::TestParamInfo<Case>& info) {
   return info.param.variant.empty() ? info.param.id : info.param.id + "_" + info.param.variant;
+}
+
+/// What makes the rows of a table in which each file is make(change), a sound one but for one thing.
+template <class MakeFile>
+auto rows_of(Outcome outcome, MakeFile make) {
+  return [=](const char* id, const char* variant, auto change, const char* rule = "", std::uint64_t offset = 0,
+             const char* field = "", const char* found = "") -> Case {
+    return {id, variant, [=](const TempFolder&) {
+              const std::string bytes = make(change);
+              if (outcome == Outcome::Clean) return clean(bytes);
+              return outcome == Outcome::Error ? error(bytes, rule, offset, field, found)
+                                               : warning(bytes, rule, offset, field, found);
+            }};
+  };
 }
 
 /// Opens the file, takes it to its stage, and holds the outcome against the row.

@@ -9,13 +9,12 @@
 #include <set>
 
 #include "apr/core/checked.h"
-#include "apr/core/thread_pool.h"
 #include "apr/diag/diag.h"
-#include "apr/diag/values.h"
 #include "apr/format/model_file.h"
 #include "apr/model/chat_template.h"
 #include "apr/model/hparams.h"
 #include "apr/model/tokenizer.h"
+#include "apr/qa/qa.h"
 
 namespace apr::test {
 namespace {
@@ -58,25 +57,6 @@ void render(const format::ModelFile& model) {
   EXPECT_LT(parsed.render(context).size(), 1U << 20);
 }
 
-/// The scan behind the gates of `apr qa`: where the first value that is no number is stored, as a finding.
-void add_bad_blocks(const format::ModelFile& model, std::vector<Finding>& findings) {
-  ThreadPool pool(1);
-  for (const format::TensorInfo& tensor : model.tensors) {
-    const diag::ValueScan scan = diag::scan_values(model, tensor, pool);
-    const diag::Occurrences& first = scan.nan.count > 0 ? scan.nan : scan.inf;
-    if (first.count == 0) continue;
-    const diag::ElementPlace place = diag::place_of(tensor, first.first);
-    Finding finding;
-    finding.rule = "values.block";
-    finding.message = "a value is no number";
-    finding.file = model.files[tensor.file_index]->path();
-    finding.tensor = tensor.name;
-    finding.offset = place.offset;
-    finding.found = "block " + std::to_string(place.block) + ": " + diag::bad_scale(model, tensor, place.block);
-    findings.push_back(std::move(finding));
-  }
-}
-
 Seen take(const std::string& path, Stage stage) {
   Seen seen;
   try {
@@ -101,7 +81,16 @@ Seen take(const std::string& path, Stage stage) {
     }
     if (stage == Stage::Values)
       for (Finding& finding : diag::diagnose(model, {}).findings) seen.findings.push_back(std::move(finding));
-    if (stage == Stage::Blocks) add_bad_blocks(model, seen.findings);
+    if (stage == Stage::Gate) {
+      qa::QaOptions options;
+      options.only = {"values"};
+      options.n_threads = 1;
+      for (const qa::GateResult& gate : qa::run_gates(path, options).gates) {
+        if (gate.gate != qa::Gate::Values) continue;
+        EXPECT_EQ(gate.verdict, qa::Verdict::Fail) << gate.message;
+        seen.findings.insert(seen.findings.end(), gate.findings.begin(), gate.findings.end());
+      }
+    }
   } catch (const Error& failure) {
     seen.refusal = failure;
   }

@@ -12,39 +12,15 @@ constexpr std::uint64_t kEntry = 24 + 8 + 20 + 4 + 8 + 5;
 constexpr std::uint64_t kValue = kEntry + 8 + 1 + 4;  // of an entry whose key is "k"
 
 /// A file whose only oddity is what `add` appends, followed by a sound tensor.
-template <class Add>
-std::string with_entry(const Add& add) {
+constexpr auto with_entry = [](const auto& add) {
   GgufBuilder b;
   b.architecture();
   add(b);
   b.f32("a", 8);
   return b.bytes();
-}
-
-template <class Add>
-Case row(const char* id, const char* variant, Add add, Outcome outcome, const char* rule, std::uint64_t offset,
-         const char* field, const char* found = "") {
-  return {id, variant, [=](const TempFolder&) {
-            const std::string bytes = with_entry(add);
-            if (outcome == Outcome::Clean) return clean(bytes);
-            return outcome == Outcome::Error ? error(bytes, rule, offset, field, found)
-                                             : warning(bytes, rule, offset, field, found);
-          }};
-}
-template <class Add>
-Case bad(const char* id, const char* variant, Add add, const char* rule, std::uint64_t offset, const char* field,
-         const char* found = "") {
-  return row(id, variant, add, Outcome::Error, rule, offset, field, found);
-}
-template <class Add>
-Case odd(const char* id, const char* variant, Add add, const char* rule, std::uint64_t offset, const char* field,
-         const char* found = "") {
-  return row(id, variant, add, Outcome::Warning, rule, offset, field, found);
-}
-template <class Add>
-Case fine(const char* id, const char* variant, Add add) {
-  return row(id, variant, add, Outcome::Clean, "", 0, "");
-}
+};
+const auto bad = rows_of(Outcome::Error, with_entry), odd = rows_of(Outcome::Warning, with_entry),
+           fine = rows_of(Outcome::Clean, with_entry);
 
 auto key(std::string name) {
   return [name](GgufBuilder& b) { b.kv_u32(name, 1); };

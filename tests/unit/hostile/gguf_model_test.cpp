@@ -296,16 +296,25 @@ void add_values(Cases& all) {
     all.push_back({"G85", variant, [=, scale = scale](const TempFolder&) {
                      std::uint64_t data = 0;
                      const std::string bytes = q4_0(scale, data);  // the second block of 18 bytes
-                     return error(bytes, "values.block", data + 18, "", "block 1: scale d is").at_stage(Stage::Blocks);
+                     const bool is_nan = scale > 0x7C00;
+                     return error(bytes, is_nan ? "qa.values.nan" : "qa.values.inf", data + 18, "block[1]", "scale d is")
+                         .at_stage(Stage::Gate);
                    }});
-  all.push_back({"G86", "all_zero", [](const TempFolder&) {
-                   GgufBuilder b;
-                   b.architecture();
-                   b.info("w", {8}, kGgmlF32, 0);
-                   b.data().text.assign(32, '\0');
-                   return warning(b.bytes(), "diag.values.all_zero", b.data_offset(), "", "8 elements")
-                       .at_stage(Stage::Values);
-                 }});
+  const auto weights = [&](const char* variant, std::vector<float> values, const char* rule, std::uint64_t element,
+                           const char* found) {
+    all.push_back({"G86", variant, [=](const TempFolder&) {
+                     GgufBuilder b;
+                     b.architecture();
+                     b.info("w", {4, 2}, kGgmlF32, 0);
+                     for (const float v : values) b.data().text += le(v);
+                     return error(b.bytes(), rule, b.data_offset() + 4 * element, "block[" + std::to_string(element) + "]", found)
+                         .at_stage(Stage::Gate);
+                   }});
+  };
+  weights("all_zero", std::vector<float>(8), "qa.values.all_zero", 0, "8 elements");
+  weights("constant", std::vector<float>(8, 0.5F), "qa.values.constant", 0, "0.5");
+  weights("1e20", {0.5F, -0.25F, 1, 0.125F, -1, 1e20F, 0.75F, -0.5F}, "qa.values.extreme", 5, "1e+20 at element 5");
+  weights("minus_1e20", {0.5F, -0.25F, 1, -1e20F, -1, 2, 0.75F, -0.5F}, "qa.values.extreme", 3, "1e+20 at element 3");
 }
 
 }  // namespace

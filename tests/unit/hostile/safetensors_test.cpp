@@ -210,15 +210,15 @@ void add_ranges(Cases& all) {
                  }});
   all.push_back({"S31", "nan", [](const TempFolder&) {
                    const std::string header = one("[2]", "[0,8]");
-                   return error(safetensors(header, le(1.0F) + le<std::uint32_t>(0x7FC00000)), "diag.values.nan",
-                                8 + header.size(), "", "1 of 2")
-                       .at_stage(Stage::Values);
+                   return error(safetensors(header, le(1.0F) + le<std::uint32_t>(0x7FC00000)), "qa.values.nan",
+                                8 + header.size() + 4, "block[1]", "1 of 2")
+                       .at_stage(Stage::Gate);
                  }});
   all.push_back({"S31", "inf", [](const TempFolder&) {
                    const std::string header = one("[2]", "[0,8]");
-                   return error(safetensors(header, le(1.0F) + le<std::uint32_t>(0xFF800000)), "diag.values.inf",
-                                8 + header.size(), "", "1 of 2")
-                       .at_stage(Stage::Values);
+                   return error(safetensors(header, le(1.0F) + le<std::uint32_t>(0xFF800000)), "qa.values.inf",
+                                8 + header.size() + 4, "block[1]", "1 of 2")
+                       .at_stage(Stage::Gate);
                  }});
   all.push_back({"S33", "120000_entries", [](const TempFolder&) {
                    std::string header = "{";

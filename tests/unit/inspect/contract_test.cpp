@@ -26,7 +26,7 @@ const ContractRow* row_of(const ContractReport& report, WeightRole role) {
   return nullptr;
 }
 
-TEST(Contract, FHexNamesOfTheGoldenModelsMapBothWays) {
+TEST(Contract, F_HEX_005_NamesOfTheGoldenModelsMapBothWays) {
   for (const std::string_view golden : kGgufModels) {
     SCOPED_TRACE(golden);
     const NameContract contract(golden);
