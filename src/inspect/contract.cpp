@@ -128,11 +128,11 @@ class Contract {
     for (const Finding& finding : findings_)
       if (finding.severity == Severity::Error && broken == nullptr) broken = &finding;
     sound_ = report_.architecture_known && broken == nullptr;
-    if (!sound_)
-      report_.not_checked_reason =
-          broken == nullptr ? "the file does not say its architecture"
-                            : fmt::format("{} ({}{}{})", broken->message, broken->field,
-                                          broken->found.empty() ? "" : ": ", broken->found);
+    if (!sound_) {
+      report_.not_checked_reason = broken == nullptr ? "the file does not say its architecture" : broken->message;
+      if (broken != nullptr && !broken->field.empty())
+        report_.not_checked_reason += fmt::format(" ({}{}{})", broken->field, broken->found.empty() ? "" : ": ", broken->found);
+    }
     n_layers_ = sound_ ? hparams_.n_layers : layers_by_name(file_, *names_);
     map_tensors();
     add_rows();

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <sstream>
 
 #include "src/cli/style.h"
 #include "tests/unit/cli/apr_command.h"
@@ -184,21 +183,6 @@ TEST(HexRaw, ReadsARedirectedFile) {
   EXPECT_THAT(result.out, HasSubstr("|GGUF"));
   const RunResult pipe = run_command("/bin/sh", {"-c", "cat '" + m.gguf + "' | '" + apr_binary() + "' hex - --raw"});
   EXPECT_EQ(pipe.status, 3) << pipe.all();
-}
-
-TEST(HexLines, OfTheNewModesFitAHundredColumns) {
-  const SmallModels m;
-  for (const std::string& file : {m.gguf, m.apr, m.safetensors})
-    for (const std::vector<std::string>& mode : std::vector<std::vector<std::string>>{
-             {"--blocks"}, {"--at", "200"}, {"--stats"}, {"--distribution"}, {"--tensor", "*", "--slice", "0:4"}, {"--header", "--all"}}) {
-      std::vector<std::string> args = {"hex", file.substr(file.rfind('/') + 1)};
-      args.insert(args.end(), mode.begin(), mode.end());
-      std::istringstream lines(apr_command(args, {.cwd = m.folder.path()}).out);
-      for (std::string line; std::getline(lines, line);) {
-        EXPECT_LE(cli::display_width(line), 100U) << line;
-        EXPECT_TRUE(line.empty() || line.back() != ' ') << "blanks at the end: " << line;
-      }
-    }
 }
 
 }  // namespace

@@ -431,10 +431,14 @@ TEST(HexLines, FitAHundredColumns) {
   const SmallModels m;
   for (const std::string& file : {m.gguf, m.apr, m.safetensors})
     for (const std::vector<std::string>& mode :
-         std::vector<std::vector<std::string>>{{}, {"--header"}, {"--list"}, {"--tensor", "*"}, {"--raw"}}) {
+         std::vector<std::vector<std::string>>{{}, {"--header"}, {"--list"}, {"--tensor", "*"}, {"--raw"}, {"--blocks"}, {"--at", "200"},
+                                               {"--stats"}, {"--distribution"}, {"--tensor", "*", "--slice", "0:4"},
+                                               {"--header", "--all"}, {"--entropy"}, {"--damage"}}) {
       std::vector<std::string> args = {"hex", file.substr(file.rfind('/') + 1)};
       args.insert(args.end(), mode.begin(), mode.end());
-      std::istringstream lines(apr_command(args, {.cwd = m.folder.path()}).out);
+      const std::string text = apr_command(args, {.cwd = m.folder.path()}).out;
+      EXPECT_FALSE(text.empty()) << testing::PrintToString(args);
+      std::istringstream lines(text);
       for (std::string line; std::getline(lines, line);) {
         EXPECT_LE(cli::display_width(line), 100U) << line;
         EXPECT_TRUE(line.empty() || line.back() != ' ') << "blanks at the end: " << line;

@@ -2,8 +2,10 @@
 #include "apr/kernels/scan.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -70,6 +72,62 @@ TEST(ScanKernels, NothingOutsideTheSegmentsIsRead) {
       kernels.count_nibbles(exact.data(), width, width, 9, 1, &counts);
       EXPECT_EQ(counts.n[0][7], n);
       EXPECT_EQ(counts.n[1][10], n);
+    }
+  });
+}
+
+/// Bytes that end where a page without access begins.
+class Guarded {
+ public:
+  explicit Guarded(std::size_t n) : n_(n) {
+    map_ = mmap(nullptr, kMapped + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map_ == MAP_FAILED || n > kMapped || mprotect(static_cast<char*>(map_) + kMapped, kPage, PROT_NONE) != 0) std::abort();
+  }
+  ~Guarded() { munmap(map_, kMapped + kPage); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+  [[nodiscard]] std::uint8_t* begin() const { return static_cast<std::uint8_t*>(map_) + kMapped - n_; }
+  [[nodiscard]] const std::uint8_t* end() const { return static_cast<std::uint8_t*>(map_) + kMapped; }
+
+ private:
+  static constexpr std::size_t kPage = 65536, kMapped = kPage;
+  std::size_t n_;
+  void* map_;
+};
+
+// Dies when a kernel reads behind the last byte.
+TEST(ScanKernels, NoKernelReadsBehindTheEnd) {
+  for_each_table([&](const ScanKernels& kernels) {
+    for (const std::size_t n : {64U, 100U, 129U, 4096U, 5000U}) {
+      const Guarded bytes(n);
+      const auto fill = noise(n, n);
+      std::copy(fill.begin(), fill.end(), bytes.begin());
+      const auto size = static_cast<std::int64_t>(n);
+      const std::int64_t lag[3] = {64, 144, 1000};
+      ScreenCounts screened{};
+      kernels.screen(bytes.begin(), size, bytes.end(), lag, &screened);
+      EXPECT_EQ(screened.equal[0] + screened.equal[1] + screened.equal[2], 0U);
+      for (const int period : {1, 2, 4}) {
+        NibbleCounts counts[4]{};
+        kernels.count_nibbles(bytes.begin(), size, 0, 1, period, counts);
+        EXPECT_GT(counts[0].n[0][0] + counts[0].n[0][1], 0U);
+      }
+      for (const std::int64_t width : {12, 16, 32, 64}) {
+        NibbleCounts counts{};
+        const std::int64_t count = size / width;
+        kernels.count_nibbles(bytes.end() - count * width, width, width, count, 1, &counts);
+        std::uint32_t sum = 0;
+        for (const std::uint32_t c : counts.n[0]) sum += c;
+        EXPECT_EQ(sum, count * width);
+      }
+      EXPECT_GT(kernels.max_abs_16(bytes.end() - n / 2 * 2, size / 2), 0U);
+      EXPECT_GT(kernels.max_abs_32(bytes.end() - n / 4 * 4, size / 4), 0U);
+      const Guarded floats(n / 4 * 4);
+      auto* values = reinterpret_cast<float*>(floats.begin());
+      std::fill_n(values, n / 4, 1.5F);
+      MomentSums sums;
+      kernels.moments(values, size / 4, &sums);
+      EXPECT_EQ(sums.mean, 1.5);
     }
   });
 }
