@@ -36,7 +36,7 @@ MUTANTS = [
     ("F-HEX-003", LAYOUT, "bits.runs[0].width == 7 ? __builtin_parityll(stored) != 0", "bits.runs[0].width == 7 ? false", "unit_inspect", "F_HEX_003*"),
     ("F-HEX-003", LAYOUT, "    case TensorType::Q6_K:\n      return as_signed(stored, 8);\n", "    case TensorType::Q6_K:\n      return n;\n", "unit_inspect", "F_HEX_003*"),
     # F-HEX-004: entropy
-    ("F-HEX-004", "src/inspect/entropy.cpp", "row_bytes > 0 ? kScreened | kDiverges | kScalesOff | kNotFinite", "row_bytes > 0 ? kScalesOff | kNotFinite + 0U", "unit_inspect", "*F_HEX_004*"),
+    ("F-HEX-004", "src/inspect/entropy.cpp", "row_bytes > 0 ? kScreened | kDiverges | kScalesOff | kNotFinite", "row_bytes > 0 ? kScalesOff | 0U", "unit_inspect", "*F_HEX_004*"),
     ("F-HEX-004", "src/inspect/scan_window.cpp", "  return entropy_of(all);", "  return entropy_of(all) + 0.01;", "unit_inspect", "*F_HEX_004*"),
     ("F-HEX-004", "src/inspect/scan_pass.cpp", "tensor.windows[w] = judge(counts,", "if (w % 2 == 0) tensor.windows[w] = judge(counts,", "unit_inspect", "*F_HEX_004*"),
     # F-HEX-005: contract
@@ -86,7 +86,7 @@ MUTANTS = [
     ("G66", GGUF_LAYOUT, "if (range_fits(tensor.offset, tensor.size_bytes, section_bytes_)) continue;", "if (tensor.offset + tensor.size_bytes <= section_bytes_) continue;", "unit_hostile", "*GgufCorpus*G66*:*GgufCorpus*X08*"),
     ("G69", GGUF_LAYOUT, "      if (tensor.offset < end_)", "      if (tensor.offset + 1 < end_ - tensor.size_bytes)", "unit_hostile", "*GgufCorpus*G69*"),
     ("G71", GGUF_LAYOUT, "if (range_fits(tensor.offset, tensor.size_bytes, section_bytes_)) continue;", "if (range_fits(tensor.offset, tensor.size_bytes, section_bytes_ + 32)) continue;", "unit_hostile", "*GgufCorpus*G71*"),
-    ("G87", "src/core/file.cpp", "if (now < size_ || cut)", "if (now + 100'000 < size_ && cut)", "unit_hostile", "*GgufCorpus*G87*"),
+    ("G87", "src/core/file.cpp", "if (now < size_ || cut)", "if (now > size_ && cut)", "unit_hostile", "*GgufCorpus*G87*"),
     # hostile files: SafeTensors
     ("S04", "src/format/safetensors.cpp", "if (length > kMaxSafeTensorsHeader)", "if (false)", "unit_hostile", "*SafeTensorsCorpus*S04*"),
     ("S11", ST_LAYOUT, "if (one.name != two.name) continue;", "continue;", "unit_hostile", "*SafeTensorsCorpus*S11*"),

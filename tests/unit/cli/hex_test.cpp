@@ -431,7 +431,7 @@ TEST(HexLines, FitAHundredColumns) {
   const SmallModels m;
   for (const std::string& file : {m.gguf, m.apr, m.safetensors})
     for (const std::vector<std::string>& mode :
-         std::vector<std::vector<std::string>>{{}, {"--header"}, {"--list"}, {"--tensor", "*"}, {"--raw"}, {"--blocks"}, {"--at", "200"},
+         std::vector<std::vector<std::string>>{{}, {"--header"}, {"--list"}, {"--tensor", "*"}, {"--raw"}, {"--blocks"}, {"--at", "64"},
                                                {"--stats"}, {"--distribution"}, {"--tensor", "*", "--slice", "0:4"},
                                                {"--header", "--all"}, {"--entropy"}, {"--damage"}}) {
       std::vector<std::string> args = {"hex", file.substr(file.rfind('/') + 1)};
