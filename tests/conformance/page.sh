@@ -1,17 +1,26 @@
 #!/usr/bin/env bash
 # The page of `apr hex --html` in a real browser, light and dark: it draws, its script runs to the end, no error on the
 # console, a click shows bytes, and nothing is asked of the network.
-# usage: tests/conformance/page.sh APR MODEL FOLDER     needs chromium; the screenshots stay in FOLDER
+# usage: tests/conformance/page.sh [APR MODEL FOLDER]     installs chromium when it is missing; the screenshots stay in FOLDER
+# Without arguments: build/release/bin/apr, a small model of its own, build/page.
 set -euo pipefail
-[ $# = 3 ] || { sed -n '4s/^# //p' "$0" >&2; exit 2; }
-apr=$1 model=$2 folder=$3
+[ $# = 0 ] || [ $# = 3 ] || { sed -n '3s/^# //p' "$0" >&2; exit 2; }
+# shellcheck source=../../scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+need_packages chromium python3
+apr=${1:-$root/build/release/bin/apr} model=${2:-} folder=${3:-$root/build/page}
 browser=$(command -v chromium || command -v chromium-browser) || { echo "chromium is missing: a skip is not a pass" >&2; exit 1; }
 mkdir -p "$folder"
 rm -f "$folder"/page.html "$folder"/*.png
+if [ -z "$model" ]; then
+  model=$folder/model.gguf
+  "$apr" synth "$model" --preset tiny --force >/dev/null
+fi
 "$apr" hex "$model" --html "$folder/page.html" >/dev/null
 page=file://$(realpath "$folder/page.html")
 profile=$(mktemp -d)
-trap 'rm -rf "$profile"' EXIT
+trap 'status=$?; rm -rf "$profile"; (exit $status); on_failure' EXIT
+step "page of apr hex --html" "look at the logs and pictures in $folder"
 run() {
   timeout 120 "$browser" --headless=new --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$profile" \
     --host-resolver-rules="MAP * ~NOTFOUND" --window-size=1280,1500 --virtual-time-budget=8000 --enable-logging=stderr "$@"
