@@ -24,6 +24,7 @@ struct ProfileCommand {
   profile::ProfileOptions options;
   std::uint64_t n_ctx = 0;
   engine::DeviceRequest device = engine::DeviceRequest::Cpu;
+  TensorType kv_type = TensorType::F16;
 };
 
 Json phase_json(const profile::Phase& phase) {
@@ -73,6 +74,7 @@ Json report_json(const Context& context, const profile::ProfileReport& r, const 
   document["model"] = {{"weight_bytes", r.model_bytes}, {"parameters", r.n_parameters}};
   document["memory"] = {{"mapped_bytes", r.memory.mapped_bytes},
                         {"weights_bytes", r.memory.weights_bytes},
+                        {"kv_type", std::string(name(r.memory.kv_type))},
                         {"kv_bytes", r.memory.kv_bytes},
                         {"arena_bytes", r.memory.arena_bytes}};
   Json roofs;
@@ -153,6 +155,7 @@ int run_profile(const ProfileCommand& command, Context& context) {
   options.n_threads = context.globals.threads;
   options.n_ctx = static_cast<std::uint32_t>(command.n_ctx);
   options.repack = !command.no_repack;
+  options.kv_type = command.kv_type;
   options.n_sequences = static_cast<std::uint32_t>(command.options.n_sequences);
   options.n_batch = std::max(static_cast<std::uint32_t>(command.options.n_prompt), options.n_sequences);
   const engine::ChosenExecutor chosen = choose_executor(model.plan, options, command.device, command.exact, context);
@@ -189,6 +192,7 @@ Run setup_profile(CLI::App& command) {
   add_number(
       command, "--ctx", [o](std::uint64_t n) { o->n_ctx = n; }, 1, 1U << 20,
       "Positions of the KV cache (the trained context, at most 4096)");
+  add_kv_type(command, o->kv_type)->excludes("--exact");
   command.add_flag("--no-repack", o->no_repack, "Leave the weights in the file and repack them as they run")->excludes("--exact");
   command.footer(
       "  apr profile model.gguf --perf-grade\n"

@@ -32,6 +32,7 @@ struct RunCommand {
   std::optional<std::uint64_t> seed, n_predict;
   std::uint64_t n_ctx = 0;
   engine::DeviceRequest device = engine::DeviceRequest::Cpu;
+  TensorType kv_type = TensorType::F16;
 };
 
 /// What a run was made of, beside what it generated.
@@ -97,6 +98,7 @@ Json run_json(const Context& context, const RunFacts& facts, const engine::Gener
   document["context"] = facts.n_ctx;
   document["memory"] = {{"mapped_bytes", facts.memory.mapped_bytes},
                         {"weights_bytes", facts.memory.weights_bytes},
+                        {"kv_type", std::string(name(facts.memory.kv_type))},
                         {"kv_bytes", facts.memory.kv_bytes},
                         {"arena_bytes", facts.memory.arena_bytes}};
   document["prompt_tokens"] = facts.prompt_tokens;
@@ -159,6 +161,7 @@ int run_model(const RunCommand& command, Context& context) {
   options.n_threads = context.globals.threads;
   options.n_ctx = static_cast<std::uint32_t>(command.n_ctx);
   options.repack = !command.no_repack;
+  options.kv_type = command.kv_type;
   const engine::ChosenExecutor chosen = choose_executor(model.plan, options, command.device, command.exact, context);
   engine::Executor* const executor = chosen.executor.get();
   facts.executor = executor->name();
@@ -256,6 +259,7 @@ Run setup_run(CLI::App& command) {
   auto* device = add_device(command, o->device);
   command.add_flag("--exact", o->exact, "Run the exact executor: f32 values, sums in double, slow")->excludes(device);
   add_sampling(command, o);
+  add_kv_type(command, o->kv_type)->excludes("--exact");
   command.add_flag("--no-repack", o->no_repack, "Leave the weights in the file: the same tokens with less memory, slower")->excludes("--exact");
   command.footer(
       "  apr run model.gguf \"Why is the sky blue?\"\n"

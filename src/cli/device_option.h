@@ -7,6 +7,8 @@
 
 namespace apr::cli {
 
+/// --kv-type: elements of the KV cache.
+CLI::Option* add_kv_type(CLI::App& command, TensorType& type);
 CLI::Option* add_device(CLI::App& command, engine::DeviceRequest& request);
 
 /// The executor asked for. What `auto` chose, and why, goes to stderr unless -q or --json (whose document holds it).

@@ -15,9 +15,9 @@ namespace apr::engine {
 
 std::string describe(const MemoryPlan& memory, std::uint32_t n_ctx) {
   const std::string sequences = memory.n_sequences == 1 ? "" : fmt::format("{} x ", memory.n_sequences);
-  return fmt::format("weights {} mapped, {} converted; KV cache {} for {}{} tokens; working memory {}",
+  return fmt::format("weights {} mapped, {} converted; KV cache {} in {} for {}{} tokens; working memory {}",
                      human_bytes(memory.mapped_bytes), human_bytes(memory.weights_bytes), human_bytes(memory.kv_bytes),
-                     sequences, grouped(n_ctx), human_bytes(memory.arena_bytes));
+                     name(memory.kv_type), sequences, grouped(n_ctx), human_bytes(memory.arena_bytes));
 }
 
 std::uint64_t available_memory() {
@@ -48,6 +48,9 @@ ExecutorOptions resolved(const model::Plan& plan, ExecutorOptions options) {
         .in("--ctx")
         .want(fmt::format("at most {}", trained))
         .got(fmt::format("{}", options.n_ctx));
+  }
+  if (options.kv_type != TensorType::F16 && options.kv_type != TensorType::Q8_0) {
+    throw Error(ErrorCode::Usage, "no KV cache of this type").in("--kv-type").want("f16 or q8_0").got(std::string(name(options.kv_type)));
   }
   options.n_sequences = std::max(options.n_sequences, 1U);
   const std::uint64_t positions = std::uint64_t{options.n_ctx} * options.n_sequences;

@@ -111,7 +111,7 @@ OpCost Plan::cost(const Op& op, const Batch& batch) const {
     t.keys = n * distinct_keys(position, each, op.window);
   }
   OpCost cost = cost_of(op.kind, t);
-  cost.kv_bytes *= unsigned_of(batch.kv_element_bytes);
+  cost.kv_bytes = static_cast<std::uint64_t>(static_cast<double>(cost.kv_bytes) * batch.kv_element_bytes);
   return cost;
 }
 

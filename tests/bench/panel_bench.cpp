@@ -52,7 +52,7 @@ class Fixture {
   }
   void multiply(std::uint64_t p, std::int64_t t, int width) {
     const Activation a{x_.data(), q_.data(), d_.data(), s_.data(), sums_.data(), kCols};
-    panel_.multiply(panels_.data() + p * panel_bytes_, &a, t, width, ops_.lanes, out_.data() + t * ops_.lanes, ops_.lanes);
+    panel_.multiply(panels_.data() + p * panel_bytes_, &a, t, width, width, ops_.lanes, out_.data() + t * ops_.lanes, ops_.lanes);
     benchmark::DoNotOptimize(out_.data());
   }
   [[nodiscard]] std::uint64_t n_panels() const { return n_panels_; }
@@ -76,6 +76,17 @@ void decode(benchmark::State& state, const OpKernels& ops, TensorType type, std:
   state.SetBytesProcessed(static_cast<std::int64_t>(fixture.bytes()) * state.iterations());
 }
 
+/// Some sequences together: weights from memory, each read once for `width` tokens.
+void decode_together(benchmark::State& state, const OpKernels& ops, TensorType type, int width) {
+  Fixture fixture(ops, type, std::uint64_t{96} << 20);
+  fixture.quantize(width);
+  for (auto _ : state)
+    for (std::uint64_t p = 0; p < fixture.n_panels(); ++p) fixture.multiply(p, 0, width);
+  state.SetBytesProcessed(static_cast<std::int64_t>(fixture.bytes()) * state.iterations());
+  state.counters["GOP/s"] = benchmark::Counter(2.0 * kCols * width * static_cast<double>(fixture.n_panels()) * ops.lanes *
+                                                   static_cast<double>(state.iterations()) / 1e9, benchmark::Counter::kIsRate);
+}
+
 void prefill(benchmark::State& state, const OpKernels& ops, TensorType type) {
   Fixture fixture(ops, type, 128 << 10);
   const int width = block_width(kTokens, ops.block_cols);
@@ -97,6 +108,8 @@ const bool kRegistered = [] {
       const std::string name = std::string(apr::name(info.type)) + "/" + std::string(isa.name);
       benchmark::RegisterBenchmark(("panel_decode_memory/" + name).c_str(), decode, ops, info.type, std::uint64_t{96} << 20)->UseRealTime();
       benchmark::RegisterBenchmark(("panel_decode_cache/" + name).c_str(), decode, ops, info.type, std::uint64_t{256} << 10)->UseRealTime();
+      for (int width = 2; width <= std::min(8, ops.block_cols); width *= 2)
+        benchmark::RegisterBenchmark(("panel_together_" + std::to_string(width) + "/" + name).c_str(), decode_together, ops, info.type, width)->UseRealTime();
       benchmark::RegisterBenchmark(("panel_prefill/" + name).c_str(), prefill, ops, info.type)->UseRealTime();
     }
   }

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "apr/core/tensor_type.h"
 #include "apr/engine/sampler.h"
 #include "apr/model/plan.h"
 
@@ -53,6 +54,7 @@ struct MemoryPlan {
   std::uint64_t kv_bytes = 0;       // keys and values for n_ctx positions of each sequence
   std::uint64_t arena_bytes = 0;    // values of one batch, scratch of the threads included
   std::uint32_t n_sequences = 1;
+  TensorType kv_type = TensorType::F32;
   [[nodiscard]] std::uint64_t allocated_bytes() const noexcept { return weights_bytes + kv_bytes + arena_bytes; }
 };
 /// "weights 93.8 MiB mapped, KV cache 90.0 MiB (2048 tokens), ..."
@@ -69,9 +71,11 @@ struct ExecutorOptions {
   std::uint64_t memory_limit_bytes = 0;  // 0: available_memory()
   bool repack = true;                    // fast executor: weights in own memory; false: made from the file as they run
   std::uint32_t n_sequences = 1;         // sequences with a KV cache of their own
+  TensorType kv_type = TensorType::F16;  // fast executor: elements of the KV cache, F16 or Q8_0
 };
 inline constexpr std::uint32_t kDefaultContext = 4096;
-/// The options with every 0 replaced. Throws Usage for a context above the trained one of the model, or of no token.
+/// The options with every 0 replaced. Throws Usage for a context above the trained one of the model, or of no token, and for
+/// another type of cache than those two.
 [[nodiscard]] ExecutorOptions resolved(const model::Plan& plan, ExecutorOptions options);
 
 /// What the device of an executor can do at most, measured on it now.
@@ -138,7 +142,7 @@ class Executor {
 /// outlive it. Throws ModelLoad when it does not fit into memory.
 [[nodiscard]] std::unique_ptr<Executor> make_exact_executor(const model::Plan& plan, const ExecutorOptions& options);
 
-/// Weights repacked for the active instruction set, activations in int8 with a scale per 32, KV cache f16. The same
+/// Weights repacked for the active instruction set, activations in int8 with a scale per 32, KV cache f16 or q8_0. The same
 /// logits, bit for bit, for any number of threads, any cut of a prompt and any instruction set. The plan must outlive
 /// it. Throws ModelLoad when it does not fit into memory, Unsupported for a head size that the kernels lack.
 [[nodiscard]] std::unique_ptr<Executor> make_fast_executor(const model::Plan& plan, const ExecutorOptions& options);

@@ -74,7 +74,7 @@ struct Batch {
   std::int64_t n_tokens = 1;     // of all sequences together
   std::int64_t position = 0;     // of the first token; the mean over the sequences
   std::int64_t n_logits = 1;  // rows whose logits are wanted
-  std::int64_t kv_element_bytes = 4;
+  double kv_element_bytes = 4;  // on average, scales included
   std::int64_t n_sequences = 1;  // that share the tokens evenly, each with keys and values of its own
 };
 

@@ -13,8 +13,9 @@ constexpr OpKernels op_kernels() {
   ops.add = add_rows;
   ops.silu_mul = silu_mul;
   ops.gelu_mul = gelu_mul;
-  ops.store_f16 = store_row_f16<V>;
-  ops.attention = attention_tile<V>;
+  ops.kv[kv_f16] = {store_kv_f16<V>, attention_rows<V, CacheF16>, attention_part<V, CacheF16>};
+  ops.kv[kv_q8_0] = {store_kv_q8, attention_rows<V, CacheQ8>, attention_part<V, CacheQ8>};
+  ops.attention_merge = attention_merge;
   ops.read_all = read_all;
   ops.peak_int8 = peak_int8;
   return ops;

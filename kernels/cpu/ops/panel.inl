@@ -265,7 +265,7 @@ inline void store_rows(typename V::F acc, int n_rows, float* out) {
 inline constexpr int prefetch_bytes = 0;
 
 template <class V, class T, int C>
-void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_rows, float* out, int64_t out_stride) {
+void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_tokens, int n_rows, float* out, int64_t out_stride) {
   constexpr int groups = groups_of<T>, unit_bytes = unit_row_bytes<T> * V::lanes, plane_bytes = T::bits * 4 * V::lanes;
   Columns x = {a->q + t * a->n_cols, a->d + t * (a->n_cols / 32), a->s + t * (a->n_cols / 32), a->sums + t * (a->n_cols / 16)};
   typename V::F acc[C];
@@ -288,20 +288,21 @@ void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int 
       x = {x.q + 32 * C, x.d + C, x.s + C, x.sums + 2 * C};
     }
   }
-  for (int c = 0; c < C; ++c) store_rows<V>(acc[c], n_rows, out + c * out_stride);
+  for (int c = 0; c < C; ++c)
+    if (c < n_tokens) store_rows<V>(acc[c], n_rows, out + c * out_stride);
 }
 
 template <class V, class T>
-void multiply_panel(const uint8_t* panel, const Activation* a, int64_t t, int width, int n_rows, float* out, int64_t out_stride) {
+void multiply_panel(const uint8_t* panel, const Activation* a, int64_t t, int width, int n_tokens, int n_rows, float* out, int64_t out_stride) {
   switch (width) {
-    case 1: return multiply_columns<V, T, 1>(panel, a, t, n_rows, out, out_stride);
-    case 2: return multiply_columns<V, T, 2>(panel, a, t, n_rows, out, out_stride);
-    case 4: return multiply_columns<V, T, 4>(panel, a, t, n_rows, out, out_stride);
+    case 1: return multiply_columns<V, T, 1>(panel, a, t, n_tokens, n_rows, out, out_stride);
+    case 2: return multiply_columns<V, T, 2>(panel, a, t, n_tokens, n_rows, out, out_stride);
+    case 4: return multiply_columns<V, T, 4>(panel, a, t, n_tokens, n_rows, out, out_stride);
     case 8:
-      if constexpr (V::block_cols >= 8) return multiply_columns<V, T, 8>(panel, a, t, n_rows, out, out_stride);
+      if constexpr (V::block_cols >= 8) return multiply_columns<V, T, 8>(panel, a, t, n_tokens, n_rows, out, out_stride);
       return;
     default:
-      if constexpr (V::block_cols >= 16) return multiply_columns<V, T, 16>(panel, a, t, n_rows, out, out_stride);
+      if constexpr (V::block_cols >= 16) return multiply_columns<V, T, 16>(panel, a, t, n_tokens, n_rows, out, out_stride);
   }
 }
 
@@ -309,7 +310,7 @@ void multiply_panel(const uint8_t* panel, const Activation* a, int64_t t, int wi
 // of the FMA for one column; with many columns they run one after the other.
 
 template <class V, class T, int C>
-void multiply_float_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_rows, float* out, int64_t out_stride) {
+void multiply_float_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_tokens, int n_rows, float* out, int64_t out_stride) {
   constexpr int step = T::element_bytes * V::lanes;
   constexpr int together = C >= 8 ? 1 : (C == 4 ? 2 : 4);
   const int64_t whole = a->n_cols / 4 * 4;
@@ -335,20 +336,20 @@ void multiply_float_columns(const uint8_t* panel, const Activation* a, int64_t t
       for (int c = 0; c < C; ++c) part[k + j][c] = acc[j][c];
   }
   for (int c = 0; c < C; ++c)
-    store_rows<V>(V::add(V::add(part[0][c], part[1][c]), V::add(part[2][c], part[3][c])), n_rows, out + c * out_stride);
+    if (c < n_tokens) store_rows<V>(V::add(V::add(part[0][c], part[1][c]), V::add(part[2][c], part[3][c])), n_rows, out + c * out_stride);
 }
 
 template <class V, class T>
-void multiply_float_panel(const uint8_t* panel, const Activation* a, int64_t t, int width, int n_rows, float* out, int64_t out_stride) {
+void multiply_float_panel(const uint8_t* panel, const Activation* a, int64_t t, int width, int n_tokens, int n_rows, float* out, int64_t out_stride) {
   switch (width) {
-    case 1: return multiply_float_columns<V, T, 1>(panel, a, t, n_rows, out, out_stride);
-    case 2: return multiply_float_columns<V, T, 2>(panel, a, t, n_rows, out, out_stride);
-    case 4: return multiply_float_columns<V, T, 4>(panel, a, t, n_rows, out, out_stride);
+    case 1: return multiply_float_columns<V, T, 1>(panel, a, t, n_tokens, n_rows, out, out_stride);
+    case 2: return multiply_float_columns<V, T, 2>(panel, a, t, n_tokens, n_rows, out, out_stride);
+    case 4: return multiply_float_columns<V, T, 4>(panel, a, t, n_tokens, n_rows, out, out_stride);
     case 8:
-      if constexpr (V::block_cols >= 8) return multiply_float_columns<V, T, 8>(panel, a, t, n_rows, out, out_stride);
+      if constexpr (V::block_cols >= 8) return multiply_float_columns<V, T, 8>(panel, a, t, n_tokens, n_rows, out, out_stride);
       return;
     default:
-      if constexpr (V::block_cols >= 16) return multiply_float_columns<V, T, 16>(panel, a, t, n_rows, out, out_stride);
+      if constexpr (V::block_cols >= 16) return multiply_float_columns<V, T, 16>(panel, a, t, n_tokens, n_rows, out, out_stride);
   }
 }
 

@@ -18,6 +18,9 @@ DeviceInfo require_device(Driver& driver) {
 ExecutorOptions resolved_for_device(const model::Plan& plan, ExecutorOptions options) {
   const std::uint64_t limit = options.memory_limit_bytes;
   options = resolved(plan, options);
+  if (options.n_sequences != 1) throw Error(ErrorCode::Unsupported, "CUDA runs one sequence").in("n_sequences");
+  if (options.kv_type != TensorType::F16)
+    throw Error(ErrorCode::Unsupported, "CUDA keeps keys and values in f16").in("--kv-type").got(std::string(name(options.kv_type)));
   options.memory_limit_bytes = limit;
   return options;
 }

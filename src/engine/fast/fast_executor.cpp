@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+
+#include "apr/core/huge_pages.h"
 
 namespace apr::engine {
 
@@ -14,7 +17,7 @@ using model::RowSet;
 
 FastExecutor::FastExecutor(const model::Plan& plan, const ExecutorOptions& options)
     : plan_(plan), options_(resolved(plan, options)), table_(kernels::active()), ops_(table_.ops), weights_(plan, ops_, options.repack),
-      name_(fmt::format("fast {}", table_.isa)) {
+      name_(fmt::format("fast {}", table_.isa)), cache_memory_(nullptr, [](std::uint8_t* p) { std::free(p); }) {
   for (const Op& op : plan.ops)
     if (op.kind == OpKind::Attention && op.head_dim > 512)
       throw Error(ErrorCode::Unsupported, "the fast path runs heads of at most 512 elements")
@@ -40,27 +43,54 @@ void FastExecutor::plan_memory() {
     widest_ = std::max(widest_, width(step.quantize));
     widest_transposed_ = std::max(widest_transposed_, width(step.transpose));
   }
-  const std::int64_t quantized_bytes = n_batch * (widest_ + widest_ / 32 * 8 + widest_ / 16 * 2 + widest_transposed_ * 4);
+  const std::int64_t room = kernels::block_room(n_batch, ops_.block_cols);
+  const std::int64_t quantized_bytes = room * (widest_ + widest_ / 32 * 8 + widest_ / 16 * 2 + widest_transposed_ * 4);
   memory_.mapped_bytes = weights_.mapped_bytes();
   memory_.weights_bytes = weights_.arena_bytes();
   memory_.n_sequences = options_.n_sequences;
-  memory_.kv_bytes = std::uint64_t{4} * options_.n_sequences * plan_.hparams.n_layers * plan_.hparams.n_kv_heads *
-                     static_cast<std::uint64_t>(padded_head(plan_.hparams.head_dim) * cache_positions());
-  memory_.arena_bytes = static_cast<std::uint64_t>(floats * 4 + quantized_bytes + weights_.scratch_floats() * 4 * options_.n_threads);
+  memory_.kv_type = options_.kv_type;
+  const std::int64_t stride = padded_head(plan_.hparams.head_dim);
+  const std::int64_t row_bytes = options_.kv_type == TensorType::Q8_0 ? stride + 2 * kernels::kv_groups(stride) : 2 * stride;
+  head_bytes_ = static_cast<std::uint64_t>(2 * row_bytes * cache_positions());
+  memory_.kv_bytes = head_bytes_ * options_.n_sequences * plan_.hparams.n_layers * plan_.hparams.n_kv_heads;
+  memory_.arena_bytes =
+      static_cast<std::uint64_t>((floats + part_floats()) * 4 + quantized_bytes + weights_.scratch_floats() * 4 * options_.n_threads);
+}
+
+std::int64_t FastExecutor::part_floats() const {
+  return std::min<std::int64_t>(options_.n_batch, kSplitRows) * plan_.hparams.n_heads * n_segments() *
+         kernels::attention_part_floats(plan_.hparams.head_dim);
+}
+
+/// A head's keys, values, and scales of each, one behind the other.
+kernels::KvHead FastExecutor::kv_head(std::uint32_t sequence, std::int32_t layer, std::int64_t head) const {
+  const std::uint64_t index = (std::uint64_t{sequence} * plan_.hparams.n_layers + static_cast<std::uint64_t>(layer)) *
+                                  plan_.hparams.n_kv_heads + static_cast<std::uint64_t>(head);
+  const std::int64_t stride = padded_head(plan_.hparams.head_dim), positions = cache_positions();
+  const std::int64_t bytes = positions * stride * (options_.kv_type == TensorType::Q8_0 ? 1 : 2);
+  std::uint8_t* keys = cache_ + index * head_bytes_;
+  auto* scales = reinterpret_cast<std::uint16_t*>(keys + 2 * bytes);
+  return {keys, keys + bytes, scales, scales + positions * kernels::kv_groups(stride), stride};
 }
 
 void FastExecutor::allocate() {
-  const auto n_batch = static_cast<std::size_t>(options_.n_batch), widest = static_cast<std::size_t>(widest_);
+  const auto widest = static_cast<std::size_t>(widest_);
+  const auto room = static_cast<std::size_t>(kernels::block_room(options_.n_batch, ops_.block_cols));
   values_.resize(static_cast<std::size_t>(value_offsets_.empty() ? 0 : value_offsets_.back() + plan_.values.back().width * options_.n_batch));
-  q_.resize(n_batch * widest);
-  q_scale_.resize(n_batch * widest / 32);
-  q_sum_.resize(n_batch * widest / 32);
-  q_sums16_.resize(n_batch * widest / 16);
-  transposed_.resize(n_batch * static_cast<std::size_t>(widest_transposed_));
+  q_.resize(room * widest);
+  q_scale_.resize(room * widest / 32);
+  q_sum_.resize(room * widest / 32);
+  q_sums16_.resize(room * widest / 16);
+  transposed_.resize(room * static_cast<std::size_t>(widest_transposed_));
   for (const Step& step : steps_) most_ops_ = std::max(most_ops_, step.count);
   counters_ = std::vector<Counter>(3 * most_ops_ * options_.n_threads);
-  keys_.resize(memory_.kv_bytes / 4);
-  cache_values_.resize(memory_.kv_bytes / 4);
+  parts_.resize(static_cast<std::size_t>(part_floats()));
+  segments_done_ = std::vector<Counter>(static_cast<std::size_t>(kSplitRows * plan_.hparams.n_kv_heads));
+  // From the system, which gives zeros when a page is touched: a context costs what is used of it.
+  cache_memory_.reset(static_cast<std::uint8_t*>(std::calloc(memory_.kv_bytes + huge_page_bytes, 1)));
+  if (!cache_memory_) throw Error(ErrorCode::ModelLoad, fmt::format("cannot allocate {} bytes for the KV cache", memory_.kv_bytes));
+  const auto address = reinterpret_cast<std::uintptr_t>(cache_memory_.get());
+  cache_ = cache_memory_.get() + ((address + huge_page_bytes - 1) / huge_page_bytes * huge_page_bytes - address);
   n_past_.assign(options_.n_sequences, 0);
   cos_.resize(plan_.ropes.size());
   sin_.resize(plan_.ropes.size());
@@ -103,7 +133,7 @@ void FastExecutor::forward_batch(std::span<const BatchPart> parts, std::span<flo
   Pass pass{batch_.shape.n_tokens, batch_.shape.n_logits, plan_.ops.size(), observer_};
   for (std::size_t i = plan_.ops.size(); pass.n_logits == 0 && i > 0; --i)
     if (plan_.ops[i - 1].rows == RowSet::Logits || plan_.ops[i - 1].kind == OpKind::SelectRows) pass.end_op = i - 1;
-  batch_.shape.kv_element_bytes = 2;
+  batch_.shape.kv_element_bytes = options_.kv_type == TensorType::Q8_0 ? 34.0 / 32 : 2;
   if (observer_ != nullptr) observer_->pass_begin(batch_.shape);
   make_rope_tables();
   make_tiles();

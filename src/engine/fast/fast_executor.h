@@ -33,7 +33,10 @@ struct Worker {
   return {count * w.thread / w.n_threads, count * (w.thread + 1) / w.n_threads};
 }
 
-/// Elements of a head in the cache: the kernels read whole vectors of 16; the padding stays zero.
+/// Most rows of a batch whose attention is shared out by segments, too.
+inline constexpr std::int64_t kSplitRows = 8;
+
+/// Elements of a head in the cache: the kernels read whole vectors of 16.
 [[nodiscard]] inline std::int64_t padded_head(std::int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
 
 class FastExecutor final : public Executor {
@@ -64,6 +67,13 @@ class FastExecutor final : public Executor {
   struct Tile {
     std::int64_t begin, end;
   };
+  /// Attention rows of a tile and one group of heads, and what they see.
+  struct AttentionJob {
+    Tile tile;
+    std::int64_t kv_head, first, last;
+    [[nodiscard]] std::int64_t first_segment() const { return first / kernels::attention_segment; }
+    [[nodiscard]] std::int64_t n_segments() const { return (last - 1) / kernels::attention_segment + 1 - first_segment(); }
+  };
 
   /// How much of a thread's share of an op is taken. A thread takes its own share piece by piece, then what the others have
   /// left.
@@ -88,7 +98,16 @@ class FastExecutor final : public Executor {
   void transpose_rows(std::int32_t value, std::int64_t n_rows, Worker w);
   void mat_mul(const model::Op& op, std::int64_t n_rows, Worker w, Counter* work);
   void mat_mul_panels(const model::Op& op, std::int64_t n_rows, Share panels, Worker w);
-  void attention(const model::Op& op, Counter* work);
+  void attention(const model::Op& op, Worker w, Counter* work);
+  void attention_by_segments(const model::Op& op, Counter* work);
+  [[nodiscard]] AttentionJob attention_job(const model::Op& op, std::int64_t index) const;
+  /// Runs the rows of a job, of all segments or (a part each) of one.
+  void run_attention(const model::Op& op, const AttentionJob& job, std::int64_t segment);
+  [[nodiscard]] std::int64_t part_floats() const;
+  /// Where a row's parts stand, by segment from the first that it sees on.
+  [[nodiscard]] float* parts_of(std::int64_t row, std::int64_t head) {
+    return parts_.data() + (row * plan_.hparams.n_heads + head) * n_segments() * kernels::attention_part_floats(plan_.hparams.head_dim);
+  }
   void rope(const model::Op& op, std::int64_t n_rows, Worker w);
   void store_kv(const model::Op& op, std::int64_t n_rows, Worker w);
   void embed(const model::Op& op, std::int64_t n_rows, Worker w);
@@ -105,12 +124,13 @@ class FastExecutor final : public Executor {
     const auto index = static_cast<std::size_t>(value);
     return values_.data() + value_offsets_[index] + r * plan_.values[index].width;
   }
-  [[nodiscard]] kernels::KvHead kv_head(std::uint32_t sequence, std::int32_t layer, std::int64_t head, std::int64_t head_dim) const {
-    const std::int64_t stride = padded_head(head_dim), layers = plan_.hparams.n_layers;
-    const auto at = ((sequence * layers + layer) * plan_.hparams.n_kv_heads + head) * cache_positions() * stride;
-    return {keys_.data() + at, cache_values_.data() + at, stride};
+  [[nodiscard]] kernels::KvHead kv_head(std::uint32_t sequence, std::int32_t layer, std::int64_t head) const;
+  [[nodiscard]] const kernels::KvKernels& kv() const {
+    return ops_.kv[options_.kv_type == TensorType::Q8_0 ? kernels::kv_q8_0 : kernels::kv_f16];
   }
 
+  /// Segments of a full context.
+  [[nodiscard]] std::int64_t n_segments() const { return (cache_positions() + kernels::attention_segment - 1) / kernels::attention_segment; }
   [[nodiscard]] std::int64_t cache_positions() const {
     return (static_cast<std::int64_t>(options_.n_ctx) + kernels::attention_chunk - 1) / kernels::attention_chunk * kernels::attention_chunk;
   }
@@ -144,7 +164,11 @@ class FastExecutor final : public Executor {
   std::vector<std::int8_t> q_;
   std::vector<float> q_scale_, q_sum_;
   std::vector<std::int16_t> q_sums16_;
-  std::vector<std::uint16_t> keys_, cache_values_;  // [sequence][layer][kv head] as kernels::KvHead has them
+  std::unique_ptr<std::uint8_t[], void (*)(std::uint8_t*)> cache_memory_;
+  std::uint8_t* cache_ = nullptr;                   // [sequence][layer][kv head] as kv_head() cuts it
+  std::uint64_t head_bytes_ = 0;                    // of the cache
+  std::vector<float> parts_;                        // of attention shared out by segments
+  std::vector<Counter> segments_done_;              // by job
   std::vector<std::vector<float>> cos_, sin_;       // per rope: [token][n_rot / 2]
   std::vector<std::vector<float>> scratch_;         // per thread
 };

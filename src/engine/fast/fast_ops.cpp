@@ -22,7 +22,7 @@ void FastExecutor::run_op(const Op& op, const Pass& pass, Worker w, Counter* wor
     case OpKind::MatMul: return mat_mul(op, n_rows, w, work);
     case OpKind::Rope: return rope(op, n_rows, w);
     case OpKind::StoreKv: return store_kv(op, n_rows, w);
-    case OpKind::Attention: return attention(op, work);
+    case OpKind::Attention: return attention(op, w, work);
     case OpKind::Add: return by_elements(ops_.add);
     case OpKind::SiluMul: return by_elements(ops_.silu_mul);
     case OpKind::GeluMul: return by_elements(ops_.gelu_mul);
@@ -68,7 +68,7 @@ template <class F>
 void for_groups(std::int64_t n_rows, std::int64_t n_groups, int block_cols, Share s, F&& f) {
   for (std::int64_t t = 0, width = 0; t < n_rows; t += width) {
     width = kernels::block_width(n_rows - t, block_cols);
-    for (std::int64_t i = t; i < t + width; ++i) {
+    for (std::int64_t i = t; i < std::min(t + width, n_rows); ++i) {
       const std::int64_t first = std::max(s.begin, i * n_groups), last = std::min(s.end, (i + 1) * n_groups);
       if (first < last) f(i, first - i * n_groups, last - first, t, static_cast<int>(width));
     }
@@ -121,13 +121,14 @@ void FastExecutor::mat_mul_panels(const Op& op, std::int64_t n_rows, Share panel
   if (!m.repacked) weights_.make_panel(m, panels.begin, scratch_[w.thread].data());
   for (std::int64_t t = 0, width = 0; t < n_rows; t += width) {
     width = kernels::block_width(n_rows - t, ops_.block_cols);
+    const int n_tokens = static_cast<int>(std::min(width, n_rows - t));
     for (std::int64_t p = panels.begin; p < panels.end; ++p) {
       const std::int64_t first = p * ops_.lanes;
       const int n = static_cast<int>(std::min<std::int64_t>(ops_.lanes, op.n_out - first));
       const std::uint8_t* panel = m.repacked ? weights_.panel(m, p) : reinterpret_cast<const std::uint8_t*>(scratch_[w.thread].data());
       float* out = row(op.out, t) + first;
-      m.kernel->multiply(panel, &activation, t, static_cast<int>(width), n, out, op.n_out);
-      for (std::int64_t i = 0; bias != nullptr && i < width; ++i)
+      m.kernel->multiply(panel, &activation, t, static_cast<int>(width), n_tokens, n, out, op.n_out);
+      for (std::int64_t i = 0; bias != nullptr && i < n_tokens; ++i)
         for (int r = 0; r < n; ++r) out[i * op.n_out + r] += bias[first + r];
     }
   }
@@ -158,31 +159,73 @@ void FastExecutor::store_kv(const Op& op, std::int64_t n_rows, Worker w) {
   const Share s = share_of(n_rows * op.n_kv_heads, w);
   for (std::int64_t i = s.begin; i < s.end; ++i) {
     const BatchRow& at = batch_.rows[static_cast<std::size_t>(i / op.n_kv_heads)];
-    const kernels::KvHead head = kv_head(at.sequence, op.layer, i % op.n_kv_heads, op.head_dim);
-    const std::int64_t position = at.position, in_block = position % kernels::key_block;
-    ops_.store_f16(row(op.in, 0) + i * op.head_dim, op.head_dim,
-                   const_cast<std::uint16_t*>(head.keys) + (position - in_block) * head.stride + in_block, kernels::key_block);
-    ops_.store_f16(row(op.in2, 0) + i * op.head_dim, op.head_dim, const_cast<std::uint16_t*>(head.values) + position * head.stride, 1);
+    const kernels::KvHead head = kv_head(at.sequence, op.layer, i % op.n_kv_heads);
+    kv().store(row(op.in, 0) + i * op.head_dim, row(op.in2, 0) + i * op.head_dim, op.head_dim, &head, at.position);
   }
 }
 
-void FastExecutor::attention(const Op& op, Counter* work) {
+/// Jobs are counted from the last tile, which sees the most, to the first.
+FastExecutor::AttentionJob FastExecutor::attention_job(const Op& op, std::int64_t index) const {
+  const Tile tile = tiles_[tiles_.size() - 1 - static_cast<std::size_t>(index / op.n_kv_heads)];
+  const auto position = [this](std::int64_t r) { return std::int64_t{batch_.rows[static_cast<std::size_t>(r)].position}; };
+  const std::int64_t first = op.window > 0 ? std::max<std::int64_t>(0, position(tile.begin) + 1 - op.window) : 0;
+  return {tile, index % op.n_kv_heads, first, position(tile.end - 1) + 1};
+}
+
+void FastExecutor::run_attention(const Op& op, const AttentionJob& job, std::int64_t segment) {
   const std::int64_t group = op.n_heads / op.n_kv_heads, row_heads = std::min<std::int64_t>(group, kernels::max_attention_rows);
-  const auto n_tiles = static_cast<std::int64_t>(tiles_.size());
+  const std::int64_t first_head = job.kv_head * group;
+  const kernels::KvHead head = kv_head(batch_.rows[static_cast<std::size_t>(job.tile.begin)].sequence, op.layer, job.kv_head);
   kernels::AttentionRow rows[kernels::max_attention_rows];
-  // Threads take tiles in turn, the late tokens first because they see the most.
-  for (std::int64_t i; (i = work->next.fetch_add(1, std::memory_order_relaxed)) < n_tiles * op.n_kv_heads;) {
-    const std::int64_t tile = n_tiles - 1 - i / op.n_kv_heads, kv = i % op.n_kv_heads;
-    const auto [begin, end] = tiles_[static_cast<std::size_t>(tile)];
-    const kernels::KvHead head = kv_head(batch_.rows[static_cast<std::size_t>(begin)].sequence, op.layer, kv, op.head_dim);
-    for (std::int64_t h = kv * group; h < (kv + 1) * group; h += row_heads) {
-      int n = 0;
-      for (std::int64_t t = begin; t < end; ++t)
-        for (std::int64_t k = h; k < std::min(h + row_heads, (kv + 1) * group); ++k) {
-          const std::int64_t last = std::int64_t{batch_.rows[static_cast<std::size_t>(t)].position} + 1, first = op.window > 0 ? std::max<std::int64_t>(0, last - op.window) : 0;
-          rows[n++] = {row(op.in, t) + k * op.head_dim, row(op.out, t) + k * op.head_dim, first, last};
-        }
-      ops_.attention(rows, n, &head, op.head_dim, op.scale);
+  for (std::int64_t h = first_head; h < first_head + group; h += row_heads) {
+    int n = 0;
+    for (std::int64_t t = job.tile.begin; t < job.tile.end; ++t) {
+      const std::int64_t last = std::int64_t{batch_.rows[static_cast<std::size_t>(t)].position} + 1;
+      const std::int64_t first = op.window > 0 ? std::max<std::int64_t>(0, last - op.window) : 0;
+      const std::int64_t at = std::max<std::int64_t>(0, segment - first / kernels::attention_segment) * kernels::attention_part_floats(op.head_dim);
+      for (std::int64_t k = h; k < std::min(h + row_heads, first_head + group); ++k)
+        rows[n++] = {row(op.in, t) + k * op.head_dim, segment < 0 ? row(op.out, t) + k * op.head_dim : parts_of(t, k) + at, first, last};
+    }
+    if (segment < 0) kv().attention(rows, n, &head, op.head_dim, op.scale);
+    else kv().attention_part(rows, n, &head, op.head_dim, op.scale, segment);
+  }
+}
+
+/// Threads take jobs in turn. A few jobs of a long context are cut into their segments, too: the same bits, another share.
+void FastExecutor::attention(const Op& op, Worker w, Counter* work) {
+  const std::int64_t n_jobs = static_cast<std::int64_t>(tiles_.size()) * op.n_kv_heads;
+  if (w.n_threads > 1 && n_jobs < 8 * w.n_threads && static_cast<std::int64_t>(batch_.rows.size()) <= kSplitRows)
+    return attention_by_segments(op, work);
+  for (std::int64_t i; (i = work->next.fetch_add(1, std::memory_order_relaxed)) < n_jobs;) run_attention(op, attention_job(op, i), -1);
+}
+
+/// Who ends the last segment of a job merges its rows.
+void FastExecutor::attention_by_segments(const Op& op, Counter* work) {
+  const std::int64_t n_jobs = static_cast<std::int64_t>(tiles_.size()) * op.n_kv_heads, group = op.n_heads / op.n_kv_heads;
+  for (std::int64_t i; (i = work->next.fetch_add(1, std::memory_order_relaxed)) >= 0;) {
+    std::int64_t index = 0;
+    AttentionJob job{};
+    for (; index < n_jobs; ++index) {
+      job = attention_job(op, index);
+      if (i < job.n_segments()) break;
+      i -= job.n_segments();
+    }
+    if (index == n_jobs) return;
+    const std::int64_t n = job.n_segments();
+    if (n == 1) {
+      run_attention(op, job, -1);
+      continue;
+    }
+    run_attention(op, job, job.first_segment() + i);
+    auto& done = segments_done_[static_cast<std::size_t>(index)].next;
+    if (done.fetch_add(1, std::memory_order_acq_rel) + 1 < n) continue;
+    done.store(0, std::memory_order_relaxed);  // of the next attention op, behind a barrier
+    for (std::int64_t t = job.tile.begin; t < job.tile.end; ++t) {
+      const std::int64_t last = std::int64_t{batch_.rows[static_cast<std::size_t>(t)].position} + 1;
+      const std::int64_t first = op.window > 0 ? std::max<std::int64_t>(0, last - op.window) : 0;
+      const std::int64_t n_parts = (last - 1) / kernels::attention_segment + 1 - first / kernels::attention_segment;
+      for (std::int64_t k = job.kv_head * group; k < (job.kv_head + 1) * group; ++k)
+        ops_.attention_merge(parts_of(t, k), n_parts, op.head_dim, row(op.out, t) + k * op.head_dim);
     }
   }
 }

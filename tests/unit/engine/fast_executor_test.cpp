@@ -1,6 +1,7 @@
 // The fast executor against the exact one, and against itself under every way to split the work.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -60,6 +61,62 @@ TEST(FastExecutor, ThreadsChunksAndInstructionSetsDoNotChangeABit) {
     }
     kernels::force_isa(kernels::isa_variants().front().name);
   }
+}
+
+/// A text of many segments of attention: the golden model's, over and over.
+std::vector<std::int32_t> long_text(std::string_view name, std::size_t n) {
+  const auto tokens = golden_logits(name).tokens;
+  std::vector<std::int32_t> text(n);
+  for (std::size_t i = 0; i < n; ++i) text[i] = tokens[(i + i / tokens.size()) % tokens.size()];
+  return text;
+}
+
+// Decoding at a depth of several segments: they are shared out when a batch is small, and not when it is large or one thread runs.
+TEST(FastExecutor, ALongContextGivesTheSameBitsHoweverItsAttentionIsShared) {
+  for (const kernels::IsaVariant& isa : kernels::isa_variants())  // the best one: the others would take half a minute
+    if (isa.runs_here) kernels::force_isa(isa.name);
+  for (const std::string_view name : {"llama", "mistral"}) {  // all positions, and a window
+    model::Model model = model::load_model(golden_folder(name));
+    model.plan.hparams.n_context = 2048;
+    for (model::Op& op : model.plan.ops)
+      if (op.window > 0) op.window = 700;
+    const auto text = long_text(name, 1300);
+    for (const TensorType type : {TensorType::F16, TensorType::Q8_0}) {
+      std::vector<float> reference;
+      for (const unsigned n_threads : {1U, 3U}) {
+        const auto executor = make_fast_executor(model.plan, {.n_ctx = 2048, .n_batch = 1300, .n_threads = n_threads, .kv_type = type});
+        for (const std::size_t chunk : {std::size_t{10}, std::size_t{1}, std::size_t{7}}) {
+          std::vector<float> logits(10 * model.plan.hparams.n_vocab, NAN);
+          executor->forward(std::span(text).first(1290), 0, LogitsRequest::None, {});
+          for (std::size_t at = 0; at < 10; at += chunk) {
+            const std::size_t n = std::min(chunk, 10 - at);
+            executor->forward(std::span(text).subspan(1290 + at, n), static_cast<std::uint32_t>(1290 + at), LogitsRequest::All,
+                              std::span(logits).subspan(at * model.plan.hparams.n_vocab, n * model.plan.hparams.n_vocab));
+          }
+          if (reference.empty()) reference = logits;
+          ASSERT_EQ(std::memcmp(logits.data(), reference.data(), logits.size() * 4), 0) << name << ' ' << n_threads << " threads, chunks of " << chunk;
+        }
+      }
+    }
+  }
+  kernels::force_isa(kernels::isa_variants().front().name);
+}
+
+TEST(FastExecutor, ACacheOfInt8IsSmallerAndNearlyAsGood) {
+  for (const std::string_view name : test::kGoldenModels) {
+    const model::Model model = model::load_model(golden_folder(name));
+    const auto golden = golden_logits(name);
+    const auto f16 = make_fast_executor(model.plan, {.n_ctx = 64, .n_threads = 2});
+    const auto q8_0 = make_fast_executor(model.plan, {.n_ctx = 64, .n_threads = 2, .kv_type = TensorType::Q8_0});
+    const double error = test::nmse(all_logits(*q8_0, golden.tokens, golden.tokens.size()), golden.logits);
+    EXPECT_TRUE(error < 5e-4 && error > 1e-6) << name << ": " << error;
+    EXPECT_EQ(q8_0->memory().kv_type, TensorType::Q8_0);
+    // 34 bytes for 32 elements instead of 64, where heads are whole groups.
+    const bool half_group = model.plan.hparams.head_dim % 32 != 0;
+    EXPECT_EQ(q8_0->memory().kv_bytes * (half_group ? 32 : 64), f16->memory().kv_bytes * (half_group ? 18 : 34)) << name;
+  }
+  const model::Model model = model::load_model(golden_folder("llama"));
+  EXPECT_THROW(make_fast_executor(model.plan, {.n_ctx = 64, .kv_type = TensorType::Q4_0}), Error);
 }
 
 TEST(FastExecutor, WeightsLeftInTheFileGiveTheSameBits) {
