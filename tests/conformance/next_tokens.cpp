@@ -1,11 +1,12 @@
 // Greedy continuations with the two largest logits of every step, as JSON lines: what tests/conformance/logits.py
 // compares. usage: next_tokens MODEL exact|fast N < PROMPTS      one prompt a line, taken as it is (BOS where the model
-// wants it)
+// wants it). Of fast, also the exact executor's two largest logits behind the same tokens.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ namespace {
 
 using nlohmann::json;
 
-json step_of(const apr::model::Tokenizer& tokenizer, const std::vector<float>& logits, std::int32_t& best) {
+json step_of(const apr::model::Tokenizer& tokenizer, std::span<const float> logits, std::int32_t& best) {
   std::vector<std::int32_t> order(logits.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i);
   std::partial_sort(order.begin(), order.begin() + 2, order.end(), [&](std::int32_t a, std::int32_t b) {
@@ -39,12 +40,32 @@ json step_of(const apr::model::Tokenizer& tokenizer, const std::vector<float>& l
   return step;
 }
 
+/// The two largest logits of the exact executor at every step of a continuation.
+json exact_steps(const apr::model::Tokenizer& tokenizer, apr::engine::Executor& exact, std::vector<std::int32_t> text,
+                 const json& steps) {
+  const std::size_t n_vocab = exact.plan().hparams.n_vocab, first = text.size() - 1;
+  for (std::size_t i = 0; i + 1 < steps.size(); ++i) text.push_back(steps[i][0]["id"].get<std::int32_t>());
+  json out = json::array();
+  std::vector<float> logits;
+  for (std::size_t at = 0; at < text.size(); at += exact.options().n_batch) {
+    const std::size_t n = std::min<std::size_t>(exact.options().n_batch, text.size() - at);
+    logits.resize(n * n_vocab);
+    exact.forward(std::span(text).subspan(at, n), static_cast<std::uint32_t>(at), apr::engine::LogitsRequest::All, logits);
+    for (std::size_t i = std::max(at, first); i < at + n; ++i) {
+      std::int32_t best = 0;
+      out.push_back(step_of(tokenizer, std::span(logits).subspan((i - at) * n_vocab, n_vocab), best));
+    }
+  }
+  return out;
+}
+
 int run(const std::string& path, bool exact, int n) {
   const apr::model::Model model = apr::model::load_model(path);
   const auto tokenizer = apr::model::Tokenizer::from_model(*model.file);
   const apr::engine::ExecutorOptions options{.n_ctx = 2048, .n_batch = 256};
-  const auto executor = exact ? apr::engine::make_exact_executor(model.plan, options)
-                              : apr::engine::make_fast_executor(model.plan, options);
+  const auto reference = apr::engine::make_exact_executor(model.plan, options);
+  const auto fast = exact ? nullptr : apr::engine::make_fast_executor(model.plan, options);
+  apr::engine::Executor* const executor = exact ? reference.get() : fast.get();
   std::vector<float> logits(model.plan.hparams.n_vocab);
   for (std::string prompt; std::getline(std::cin, prompt);) {
     std::vector<std::int32_t> next = tokenizer.encode(prompt, {.add_special = true, .parse_special = false});
@@ -58,6 +79,7 @@ int run(const std::string& path, bool exact, int n) {
       if (tokenizer.is_end_of_generation(best)) break;
       next = {best};
     }
+    if (!exact) line["exact_steps"] = exact_steps(tokenizer, *reference, line["prompt_tokens"], line["steps"]);
     std::cout << line.dump() << '\n' << std::flush;
   }
   return 0;

@@ -69,6 +69,7 @@ struct ExecutorOptions {
   std::uint32_t n_batch = 256;           // most tokens of one call, of all sequences together
   unsigned n_threads = 0;                // 0: available_cpus()
   std::uint64_t memory_limit_bytes = 0;  // 0: available_memory()
+  bool two_terms = true;                 // fast executor: head and value projection take activations of 16 bits; false: of 8
   bool repack = true;                    // fast executor: weights in own memory; false: made from the file as they run
   std::uint32_t n_sequences = 1;         // sequences with a KV cache of their own
   TensorType kv_type = TensorType::F16;  // fast executor: elements of the KV cache, F16 or Q8_0

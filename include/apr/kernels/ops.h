@@ -13,6 +13,7 @@ namespace apr::kernels {
 
 inline constexpr int n_panel_types = 64;  // indexed by ggml id
 inline constexpr int act_group = 32;       // activations that share a scale
+inline constexpr int max_lanes = 16, max_block_cols = 16;  // of any OpKernels
 
 /// Tokens that a kernel multiplies together: a power of two up to OpKernels::block_cols of which `remaining` tokens fill at
 /// least three quarters. The last block of a batch may hold fewer tokens than its width: what stands in the free places is

@@ -275,7 +275,7 @@ void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int 
     const uint8_t* scales = panel + groups * plane_bytes;
 #pragma GCC unroll 1
     for (int k = 0; k < groups; ++k) {
-      if constexpr (C == 1) {  // spread over the groups: a burst would fill the queue of misses
+      if constexpr (C <= 2) {  // spread over the groups: a burst would fill the queue of misses
         constexpr int share = unit_bytes / groups;
 #pragma GCC unroll 16
         for (int b = 0; b < share; b += 64) V::prefetch(panel + k * share + prefetch_bytes + b);

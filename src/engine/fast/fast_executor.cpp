@@ -22,7 +22,7 @@ FastExecutor::FastExecutor(const model::Plan& plan, const ExecutorOptions& optio
     if (op.kind == OpKind::Attention && op.head_dim > 512)
       throw Error(ErrorCode::Unsupported, "the fast path runs heads of at most 512 elements")
           .in("head_dim").got(std::to_string(op.head_dim)).help("--exact runs any head size");
-  steps_ = make_schedule(plan, weights_);
+  steps_ = make_schedule(plan, weights_, options_.two_terms);
   plan_memory();
   require_fits(memory_, options_.n_ctx, options_.memory_limit_bytes);
   allocate();
@@ -41,10 +41,12 @@ void FastExecutor::plan_memory() {
   const auto width = [&](std::int32_t value) { return value == kNone ? 0 : plan_.values[static_cast<std::size_t>(value)].width; };
   for (const Step& step : steps_) {
     widest_ = std::max(widest_, width(step.quantize));
+    if (step.remainder) widest_remainder_ = std::max(widest_remainder_, width(step.quantize));
     widest_transposed_ = std::max(widest_transposed_, width(step.transpose));
   }
   const std::int64_t room = kernels::block_room(n_batch, ops_.block_cols);
-  const std::int64_t quantized_bytes = room * (widest_ + widest_ / 32 * 8 + widest_ / 16 * 2 + widest_transposed_ * 4);
+  const auto term_bytes = [&](std::int64_t widest) { return room * (widest + widest / 32 * 8 + widest / 16 * 2); };
+  const std::int64_t quantized_bytes = term_bytes(widest_) + term_bytes(widest_remainder_) + room * widest_transposed_ * 4;
   memory_.mapped_bytes = weights_.mapped_bytes();
   memory_.weights_bytes = weights_.arena_bytes();
   memory_.n_sequences = options_.n_sequences;
@@ -74,13 +76,10 @@ kernels::KvHead FastExecutor::kv_head(std::uint32_t sequence, std::int32_t layer
 }
 
 void FastExecutor::allocate() {
-  const auto widest = static_cast<std::size_t>(widest_);
   const auto room = static_cast<std::size_t>(kernels::block_room(options_.n_batch, ops_.block_cols));
   values_.resize(static_cast<std::size_t>(value_offsets_.empty() ? 0 : value_offsets_.back() + plan_.values.back().width * options_.n_batch));
-  q_.resize(room * widest);
-  q_scale_.resize(room * widest / 32);
-  q_sum_.resize(room * widest / 32);
-  q_sums16_.resize(room * widest / 16);
+  rounded_.resize(room * static_cast<std::size_t>(widest_));
+  remainder_.resize(room * static_cast<std::size_t>(widest_remainder_));
   transposed_.resize(room * static_cast<std::size_t>(widest_transposed_));
   for (const Step& step : steps_) most_ops_ = std::max(most_ops_, step.count);
   counters_ = std::vector<Counter>(3 * most_ops_ * options_.n_threads);
@@ -205,7 +204,7 @@ void FastExecutor::run_step(const Step& step, std::size_t turn, const Pass& pass
 
 void FastExecutor::prepare(const Step& step, const Pass& pass, Worker w) {
   const std::int64_t n_rows = rows_of(plan_.ops[step.first], pass);
-  if (step.quantize != kNone) quantize_rows(step.quantize, n_rows, w);
+  if (step.quantize != kNone) quantize_rows(step.quantize, step.remainder, n_rows, w);
   if (step.transpose != kNone && n_rows > 1) transpose_rows(step.transpose, n_rows, w);
 }
 
@@ -235,7 +234,7 @@ void FastExecutor::report_not_finite(Pass pass) {
   if (index < plan_.ops.size()) error.field = plan_.op_name(plan_.ops[index]);
   error.expected = "finite numbers";
   error.found = "a NaN or an infinity";
-  error.hint = "apr hex FILE --tensor shows whether the weights are damaged";
+  error.hint = "apr qa FILE --only values looks at every weight; apr hex FILE --tensor shows one";
   throw error;
 }
 

@@ -94,7 +94,7 @@ class FastExecutor final : public Executor {
   [[nodiscard]] bool alone(const Step& step, const Pass& pass) const;
   void prepare(const Step& step, const Pass& pass, Worker w);
   void run_op(const model::Op& op, const Pass& pass, Worker w, Counter* work);
-  void quantize_rows(std::int32_t value, std::int64_t n_rows, Worker w);
+  void quantize_rows(std::int32_t value, bool remainder, std::int64_t n_rows, Worker w);
   void transpose_rows(std::int32_t value, std::int64_t n_rows, Worker w);
   void mat_mul(const model::Op& op, std::int64_t n_rows, Worker w, Counter* work);
   void mat_mul_panels(const model::Op& op, std::int64_t n_rows, Share panels, Worker w);
@@ -157,13 +157,19 @@ class FastExecutor final : public Executor {
   std::vector<float> values_;
   std::vector<std::int64_t> value_offsets_;
   std::int64_t widest_ = 0;            // of the values that are quantised
+  std::int64_t widest_remainder_ = 0;  // of those that some op takes in two terms
   std::int64_t widest_transposed_ = 0;
   std::vector<float> transposed_;
   std::size_t most_ops_ = 1;       // of a step
   std::vector<Counter> counters_;
-  std::vector<std::int8_t> q_;
-  std::vector<float> q_scale_, q_sum_;
-  std::vector<std::int16_t> q_sums16_;
+  /// One term of the quantised rows, as kernels::Activation has them.
+  struct Term {
+    std::vector<std::int8_t> q;
+    std::vector<float> scale, sum;
+    std::vector<std::int16_t> sums16;
+    void resize(std::size_t n) { q.resize(n), scale.resize(n / 32), sum.resize(n / 32), sums16.resize(n / 16); }
+  };
+  Term rounded_, remainder_;
   std::unique_ptr<std::uint8_t[], void (*)(std::uint8_t*)> cache_memory_;
   std::uint8_t* cache_ = nullptr;                   // [sequence][layer][kv head] as kv_head() cuts it
   std::uint64_t head_bytes_ = 0;                    // of the cache

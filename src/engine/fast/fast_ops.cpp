@@ -77,13 +77,27 @@ void for_groups(std::int64_t n_rows, std::int64_t n_groups, int block_cols, Shar
 
 }  // namespace
 
-void FastExecutor::quantize_rows(std::int32_t value, std::int64_t n_rows, Worker w) {
+void FastExecutor::quantize_rows(std::int32_t value, bool remainder, std::int64_t n_rows, Worker w) {
   const std::int64_t width = plan_.values[static_cast<std::size_t>(value)].width, n_groups = width / 32;
   for_groups(n_rows, n_groups, ops_.block_cols, share_of(n_rows * n_groups, w),
              [&](std::int64_t t, std::int64_t group, std::int64_t n, std::int64_t block, int block_width) {
                const std::int64_t at = block * n_groups + group * block_width + t - block;
-               ops_.quantize_activation(row(value, t) + group * 32, n, block_width, q_.data() + at * 32, q_scale_.data() + at,
-                                        q_sum_.data() + at, q_sums16_.data() + at * 2);
+               const auto quantize = [&](const float* x, std::int64_t n_together, int stride, std::int64_t to, Term& term) {
+                 ops_.quantize_activation(x, n_together, stride, term.q.data() + to * 32, term.scale.data() + to,
+                                          term.sum.data() + to, term.sums16.data() + to * 2);
+               };
+               const float* x = row(value, t) + group * 32;
+               quantize(x, n, block_width, at, rounded_);
+               // Of one token both terms stand in remainder_ as a block of two, so that a kernel unpacks each weight once.
+               const bool pairs = n_rows == 1;
+               if (remainder && pairs) quantize(x, n, 2, 2 * at, remainder_);
+               for (std::int64_t g = 0; remainder && g < n; ++g, x += 32) {
+                 const std::int64_t from = at + g * block_width;
+                 const float scale = rounded_.scale[static_cast<std::size_t>(from)];
+                 float left[32];
+                 for (int i = 0; i < 32; ++i) left[i] = x[i] - scale * static_cast<float>(rounded_.q[static_cast<std::size_t>(from * 32 + i)]);
+                 quantize(left, 1, pairs ? 2 : block_width, pairs ? 2 * from + 1 : from, remainder_);
+               }
              });
 }
 
@@ -116,7 +130,12 @@ void FastExecutor::mat_mul(const Op& op, std::int64_t n_rows, Worker w, Counter*
 void FastExecutor::mat_mul_panels(const Op& op, std::int64_t n_rows, Share panels, Worker w) {
   const FastMatrix& m = weights_.matrix(op.weight);
   const float* x = n_rows > 1 ? transposed_.data() : row(op.in, 0);
-  const kernels::Activation activation{x, q_.data(), q_scale_.data(), q_sum_.data(), q_sums16_.data(), op.n_in};
+  const auto activation = [&](const Term& t) {
+    return kernels::Activation{x, t.q.data(), t.scale.data(), t.sum.data(), t.sums16.data(), op.n_in};
+  };
+  const kernels::Activation rounded = activation(rounded_), remainder = activation(remainder_);
+  const bool two_terms = options_.two_terms && takes_two_terms(op, weights_);
+  float second[kernels::max_block_cols * kernels::max_lanes];
   const float* bias = weights_.vector(op.bias);
   if (!m.repacked) weights_.make_panel(m, panels.begin, scratch_[w.thread].data());
   for (std::int64_t t = 0, width = 0; t < n_rows; t += width) {
@@ -127,7 +146,17 @@ void FastExecutor::mat_mul_panels(const Op& op, std::int64_t n_rows, Share panel
       const int n = static_cast<int>(std::min<std::int64_t>(ops_.lanes, op.n_out - first));
       const std::uint8_t* panel = m.repacked ? weights_.panel(m, p) : reinterpret_cast<const std::uint8_t*>(scratch_[w.thread].data());
       float* out = row(op.out, t) + first;
-      m.kernel->multiply(panel, &activation, t, static_cast<int>(width), n_tokens, n, out, op.n_out);
+      if (two_terms && n_rows == 1) {
+        m.kernel->multiply(panel, &remainder, 0, 2, 2, n, second, n);
+        for (int r = 0; r < n; ++r) out[r] = second[r] + second[n + r];
+      } else {
+        m.kernel->multiply(panel, &rounded, t, static_cast<int>(width), n_tokens, n, out, op.n_out);
+      }
+      if (two_terms && n_rows > 1) {
+        m.kernel->multiply(panel, &remainder, t, static_cast<int>(width), n_tokens, n, second, n);
+        for (std::int64_t i = 0; i < n_tokens; ++i)
+          for (int r = 0; r < n; ++r) out[i * op.n_out + r] += second[i * n + r];
+      }
       for (std::int64_t i = 0; bias != nullptr && i < n_tokens; ++i)
         for (int r = 0; r < n; ++r) out[i * op.n_out + r] += bias[first + r];
     }

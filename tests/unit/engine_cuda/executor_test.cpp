@@ -31,7 +31,7 @@ class CudaExecutorTest : public testing::TestWithParam<std::size_t> {
 };
 
 TEST_P(CudaExecutorTest, LogitsAgreeWithTheCpuHoweverThePromptIsCut) {
-  const auto cpu = make_fast_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1});
+  const auto cpu = make_fast_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1, .two_terms = false});
   const auto expected = test::all_logits(*cpu, model_.prompt(), model_.prompt().size());
   std::vector<float> first;
   for (const std::size_t chunk : {model_.prompt().size(), std::size_t{1}, std::size_t{3}}) {
@@ -47,7 +47,7 @@ TEST_P(CudaExecutorTest, LogitsAgreeWithTheCpuHoweverThePromptIsCut) {
 }
 
 TEST_P(CudaExecutorTest, GreedyTokensAreThoseOfTheCpuAndTheHostWritesNothingMeanwhile) {
-  const auto cpu = make_fast_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1});
+  const auto cpu = make_fast_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1, .two_terms = false});
   const SamplerOptions greedy{.temperature = 0};
   const GenerateOptions options{.n_predict = model_.n_predict(), .end_tokens = {}};
   const auto expected = Session(*cpu, greedy).generate(model_.prompt(), options).tokens;
@@ -103,7 +103,7 @@ TEST(CudaDecode, SampledTokensAreThoseOfTheHostsSampler) {
 }
 
 TEST(CudaDecode, EndsAsOnTheCpu) {
-  const auto cpu = make_fast_executor(small().plan(), {.n_ctx = 40, .n_threads = 1});
+  const auto cpu = make_fast_executor(small().plan(), {.n_ctx = 40, .n_threads = 1, .two_terms = false});
   const auto driver = reference_driver();
   const auto executor = make_cuda_executor(small().plan(), {.n_ctx = 40, .n_batch = 16}, driver);
   const SamplerOptions greedy{.temperature = 0};

@@ -34,7 +34,7 @@ class EmulatedModel : public testing::TestWithParam<std::size_t> {
 };
 
 TEST_P(EmulatedModel, LogitsAgreeWithTheCpuHoweverThePromptIsCut) {
-  const auto cpu = make_fast_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1});
+  const auto cpu = make_fast_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1, .two_terms = false});
   const auto prompt = model_.prompt().first(9);
   const auto expected = test::all_logits(*cpu, prompt, prompt.size());
   std::vector<float> first;
@@ -49,7 +49,7 @@ TEST_P(EmulatedModel, LogitsAgreeWithTheCpuHoweverThePromptIsCut) {
 }
 
 TEST_P(EmulatedModel, TokensAreThoseOfTheCpuAndTheHostWritesNothingMeanwhile) {
-  const auto cpu = make_fast_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1});
+  const auto cpu = make_fast_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1, .two_terms = false});
   const SamplerOptions greedy{.temperature = 0};
   const GenerateOptions options{.n_predict = model_.n_predict(), .end_tokens = {}};
   const auto expected = Session(*cpu, greedy).generate(model_.prompt(), options).tokens;
