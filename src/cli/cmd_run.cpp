@@ -33,6 +33,7 @@ struct RunCommand {
   std::uint64_t n_ctx = 0;
   engine::DeviceRequest device = engine::DeviceRequest::Cpu;
   TensorType kv_type = TensorType::F16;
+  engine::Speculate speculate = engine::Speculate::Off;
 };
 
 /// What a run was made of, beside what it generated.
@@ -42,6 +43,7 @@ struct RunFacts {
   engine::MemoryPlan memory;
   std::uint32_t n_ctx = 0;
   std::uint64_t seed = 0;
+  bool speculates = false;
 };
 
 std::string read_prompt(const RunCommand& command) {
@@ -119,11 +121,14 @@ Json run_json(const Context& context, const RunFacts& facts, const engine::Gener
   timings["n_decoded"] = t.n_decoded;
   put_number(timings, "decode_s", t.decode_s);
   put_rate(timings, "decode_tokens_per_s", t.decode_rate());
+  timings["n_passes"] = t.n_passes;
   document["timings"] = std::move(timings);
+  document["speculation"] = nullptr;
+  if (facts.speculates) document["speculation"] = {{"kind", "ngram"}, {"drafted", t.n_drafted}, {"accepted", t.n_accepted}};
   return document;
 }
 
-void log_timings(const engine::Generated& out) {
+void log_timings(const engine::Generated& out, bool speculates) {
   const engine::Timings& t = out.timings;
   const auto shown = [](std::optional<double> rate) {
     return rate ? fmt::format("{:.1f} tokens/s", *rate) : "not timed";
@@ -132,6 +137,7 @@ void log_timings(const engine::Generated& out) {
   if (!out.tokens.empty()) spdlog::info("first token after {:.3f} s", t.first_token_s);
   spdlog::info("decode: {} tokens in {:.3f} s, {}; finished: {}", t.n_decoded, t.decode_s, shown(t.decode_rate()),
                engine::name(out.reason));
+  if (speculates) spdlog::info("speculation: {} of {} drafted tokens accepted, {} passes", t.n_accepted, t.n_drafted, t.n_passes);
 }
 
 /// Rows of the embedding that pad it have no text; a sound model never chooses them.
@@ -186,6 +192,8 @@ int run_model(const RunCommand& command, Context& context) {
   };
   engine::GenerateOptions generate;
   if (command.n_predict) generate.n_predict = static_cast<std::uint32_t>(*command.n_predict);
+  generate.speculate = command.speculate;
+  facts.speculates = command.speculate != engine::Speculate::Off;
   const auto ends = tokenizer.end_of_generation_ids();
   generate.end_tokens.assign(ends.begin(), ends.end());
   engine::Session session(*executor, sampler);
@@ -202,7 +210,7 @@ int run_model(const RunCommand& command, Context& context) {
     context.out.write("\n");
     context.out.flush();  // before the timings, which go to stderr
   }
-  log_timings(out);
+  log_timings(out, facts.speculates);
   return out.reason == engine::FinishReason::Interrupted ? exit_status(ErrorCode::Interrupted) : 0;
 }
 
@@ -258,6 +266,9 @@ Run setup_run(CLI::App& command) {
       "Positions of the KV cache (the trained context, at most 4096)");
   auto* device = add_device(command, o->device);
   command.add_flag("--exact", o->exact, "Run the exact executor: f32 values, sums in double, slow")->excludes(device);
+  add_enum(command, "--speculate", o->speculate, {{"ngram", engine::Speculate::Ngram}, {"off", engine::Speculate::Off}},
+           "Run what followed earlier in the text together with the next token: the same tokens in fewer passes (off)")
+      ->excludes(device);
   add_sampling(command, o);
   add_kv_type(command, o->kv_type)->excludes("--exact");
   command.add_flag("--no-repack", o->no_repack, "Leave the weights in the file: the same tokens with less memory, slower")->excludes("--exact");

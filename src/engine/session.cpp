@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 
 #include "apr/core/error.h"
 #include "apr/core/file.h"
+#include "src/engine/ngram.h"
 
 namespace apr::engine {
 namespace {
@@ -37,17 +38,56 @@ Session::Session(Executor& executor, const SamplerOptions& sampler)
     : executor_(executor), sampler_(sampler), logits_(executor.plan().hparams.n_vocab) {}
 
 void Session::rewind(std::uint32_t n) {
-  n_past_ = std::min(n_past_, n);
+  if (n < text_.size()) text_.resize(n);
+}
+
+std::span<const float> Session::logits() const {
+  const std::size_t n_vocab = executor_.plan().hparams.n_vocab;
+  return std::span(logits_).subspan(n_accepted_ * n_vocab, n_vocab);
+}
+
+void Session::decode(std::int32_t token, const GenerateOptions& options, Generated& out) {
+  // Together with its token a draft fills blocks of 2, 4, 8 or 16 tokens, as the kernels take them.
+  constexpr std::size_t kShortest = 1, kFirst = 3, kLongest = 15;
+  ++out.timings.n_decoded;
+  text_.push_back(token);
+  if (n_accepted_ < draft_.size() && draft_[n_accepted_] == token) {
+    ++n_accepted_;
+    ++out.timings.n_accepted;
+    return;
+  }
+  const std::uint32_t position = n_past() - 1;
+  std::vector<std::int32_t> run = {token};
+  if (options.speculate == Speculate::Ngram) {
+    if (draft_length_ == 0) draft_length_ = kFirst;
+    if (!draft_.empty() && n_accepted_ == draft_.size()) draft_length_ = std::min(2 * draft_length_ + 1, kLongest);
+    if (!draft_.empty() && n_accepted_ == 0) draft_length_ = std::max(draft_length_ / 2, kShortest);
+    std::size_t most = std::min<std::size_t>(draft_length_, executor_.options().n_ctx - n_past());
+    most = std::min<std::size_t>(most, executor_.options().n_batch - 1);
+    if (options.n_predict) most = std::min(most, *options.n_predict - out.tokens.size() - 1);
+    std::ranges::copy(ngram_draft(text_, most), std::back_inserter(run));
+  }
+  draft_.assign(run.begin() + 1, run.end());
+  n_accepted_ = 0;
+  logits_.resize(run.size() * executor_.plan().hparams.n_vocab);
+  text_.pop_back();  // a run that fails leaves the text as it was
+  executor_.forward(run, position, run.size() == 1 ? LogitsRequest::Last : LogitsRequest::All, logits_);
+  text_.push_back(token);
+  ++out.timings.n_passes;
+  out.timings.n_drafted += static_cast<std::uint32_t>(draft_.size());
 }
 
 bool Session::prefill(std::span<const std::int32_t> prompt) {
   const std::size_t piece = executor_.options().n_batch;
+  draft_.clear();
+  n_accepted_ = draft_length_ = 0;
+  logits_.resize(executor_.plan().hparams.n_vocab);
   for (std::size_t at = 0; at < prompt.size(); at += piece) {
     if (interrupted.load()) return false;
     const auto tokens = prompt.subspan(at, std::min(piece, prompt.size() - at));
     const bool last = at + tokens.size() == prompt.size();
-    executor_.forward(tokens, n_past_, last ? LogitsRequest::Last : LogitsRequest::None, last ? std::span(logits_) : std::span<float>());
-    n_past_ += static_cast<std::uint32_t>(tokens.size());
+    executor_.forward(tokens, n_past(), last ? LogitsRequest::Last : LogitsRequest::None, last ? std::span(logits_) : std::span<float>());
+    text_.insert(text_.end(), tokens.begin(), tokens.end());
   }
   for (const std::int32_t token : prompt) sampler_.accept(token);
   return true;
@@ -57,9 +97,9 @@ Generated Session::generate(std::span<const std::int32_t> prompt, const Generate
                             const std::function<bool(std::int32_t)>& on_token) {
   const std::uint32_t n_ctx = executor_.options().n_ctx;
   if (prompt.empty()) throw Error(ErrorCode::Usage, "there is no prompt").want("at least one token").got("0");
-  if (prompt.size() > n_ctx - n_past_) {
+  if (prompt.size() > n_ctx - n_past()) {
     throw Error(ErrorCode::Usage, "the prompt is longer than the context")
-        .want(fmt::format("at most {} tokens (context {}, {} in use)", n_ctx - n_past_, n_ctx, n_past_))
+        .want(fmt::format("at most {} tokens (context {}, {} in use)", n_ctx - n_past(), n_ctx, n_past()))
         .got(fmt::format("{} tokens", prompt.size()))
         .help("a longer context: --ctx, up to what the model was trained for");
   }
@@ -72,7 +112,7 @@ Generated Session::generate(std::span<const std::int32_t> prompt, const Generate
   out.timings.n_prompt = static_cast<std::uint32_t>(prompt.size());
   out.timings.prompt_s = seconds_since(start);
   if (DeviceDecoder* decoder = executor_.decoder();
-      decoder != nullptr && decoder->can_sample(sampler_.options(), options.end_tokens.size())) {
+      options.speculate == Speculate::Off && decoder != nullptr && decoder->can_sample(sampler_.options(), options.end_tokens.size())) {
     generate_on_device(*decoder, start, options, on_token, out);
     return out;
   }
@@ -82,33 +122,43 @@ Generated Session::generate(std::span<const std::int32_t> prompt, const Generate
       out.reason = FinishReason::Interrupted;
       return out;
     }
-    const std::array<std::int32_t, 1> next = {sampler_.sample(logits_)};
+    const std::int32_t next = sampler_.sample(logits());
     if (out.tokens.empty()) {
       out.timings.first_token_s = seconds_since(start);
       decode_start = Clock::now();
     } else {
       out.timings.decode_s = seconds_since(decode_start);
     }
-    if (std::ranges::find(options.end_tokens, next[0]) != options.end_tokens.end()) {
+    if (std::ranges::find(options.end_tokens, next) != options.end_tokens.end()) {
       out.reason = FinishReason::EndOfGeneration;
       return out;
     }
-    sampler_.accept(next[0]);
-    out.tokens.push_back(next[0]);
-    if (on_token && !on_token(next[0])) {
+    sampler_.accept(next);
+    out.tokens.push_back(next);
+    if (on_token && !on_token(next)) {
       out.reason = FinishReason::Stopped;
       return out;
     }
-    if (n_past_ >= n_ctx) {
+    if (n_past() >= n_ctx) {
       out.reason = FinishReason::ContextFull;
       return out;
     }
     if (options.n_predict && out.tokens.size() >= *options.n_predict) return out;  // its logits would go unused
-    executor_.forward(next, n_past_, LogitsRequest::Last, logits_);
-    ++n_past_;
-    ++out.timings.n_decoded;
+    decode(next, options, out);
     out.timings.decode_s = seconds_since(decode_start);
   }
+}
+
+Generated Session::respond(std::span<const std::int32_t> conversation, const GenerateOptions& options,
+                           const std::function<bool(std::int32_t)>& on_token) {
+  const auto shared = static_cast<std::size_t>(std::ranges::mismatch(conversation, text_).in1 - conversation.begin());
+  const std::size_t kept = conversation.empty() ? 0 : std::min(shared, conversation.size() - 1);
+  rewind(static_cast<std::uint32_t>(kept));
+  sampler_ = Sampler(sampler_.options());
+  for (const std::int32_t token : conversation.first(kept)) sampler_.accept(token);
+  Generated out = generate(conversation.subspan(kept), options, on_token);
+  out.timings.n_kept = static_cast<std::uint32_t>(kept);
+  return out;
 }
 
 /// The same steps with the tokens read behind: what the device computed after the one that ends it is discarded.
@@ -117,7 +167,7 @@ void Session::generate_on_device(DeviceDecoder& decoder, Clock::time_point start
   const std::uint32_t n_ctx = executor_.options().n_ctx;
   const auto full = [&] { return options.n_predict && out.tokens.size() >= *options.n_predict; };
   if (full()) return;
-  decoder.begin({sampler_.options(), sampler_.state(), options.end_tokens, options.n_predict, n_past_});
+  decoder.begin({sampler_.options(), sampler_.state(), options.end_tokens, options.n_predict, n_past()});
   auto decode_start = start;
   for (bool going = true; going;) {
     const std::span<const std::int32_t> burst = decoder.next();
@@ -144,17 +194,18 @@ void Session::generate_on_device(DeviceDecoder& decoder, Clock::time_point start
         out.reason = FinishReason::Stopped;
         break;
       }
-      if (n_past_ >= n_ctx) {
+      if (n_past() >= n_ctx) {
         out.reason = FinishReason::ContextFull;
         break;
       }
       if (full()) break;
-      ++n_past_;
+      text_.push_back(token);
       ++out.timings.n_decoded;
+      ++out.timings.n_passes;
       going = true;
     }
   }
-  sampler_.set_rng(decoder.end(n_past_));
+  sampler_.set_rng(decoder.end(n_past()));
 }
 
 }  // namespace apr::engine

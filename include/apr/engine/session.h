@@ -24,19 +24,27 @@ enum class FinishReason : std::uint8_t {
 };
 [[nodiscard]] std::string_view name(FinishReason reason) noexcept;  // "end_of_generation", "length", ...
 
+enum class Speculate : std::uint8_t { Off, Ngram };
+
 struct GenerateOptions {
   std::optional<std::uint32_t>
       n_predict;                         // most tokens to generate; nothing: until an end token or the context is full
   std::vector<std::int32_t> end_tokens;  // ids that end the generation; not part of the result
+  /// Ngram: what followed earlier in the text is run together with the next token, and kept as far as the sampler chooses the
+  /// same. Never changes a token where an executor gives the same bits for any cut of its input (exact and fast do).
+  Speculate speculate = Speculate::Off;
 };
 
 /// Wall times of one generate(). Rates are null where nothing was timed.
 struct Timings {
   std::uint32_t n_prompt = 0;   // prompt tokens run (those kept from before not counted)
+  std::uint32_t n_kept = 0;     // prompt tokens that the context held already
   double prompt_s = 0;          // from the start until the logits of the last prompt token
   double first_token_s = 0;     // from the start until the first token was sampled
-  std::uint32_t n_decoded = 0;  // tokens run one by one after the first
+  std::uint32_t n_decoded = 0;  // tokens run after the first, one by one unless drafts were accepted
   double decode_s = 0;          // of those runs, sampling included
+  std::uint32_t n_passes = 0;   // runs of the model for them
+  std::uint32_t n_drafted = 0, n_accepted = 0;  // tokens that speculation proposed, and of those the ones that stood
   [[nodiscard]] std::optional<double> prompt_rate() const noexcept;  // tokens per second
   [[nodiscard]] std::optional<double> decode_rate() const noexcept;
 };
@@ -60,8 +68,15 @@ class Session {
   Generated generate(std::span<const std::int32_t> prompt, const GenerateOptions& options,
                      const std::function<bool(std::int32_t)>& on_token = {});
 
+  /// generate() for a whole conversation, prompt caching included: of what the context holds, the longest common beginning
+  /// stays, the rest is forgotten, and only the tokens behind it are run (always the last). Sampling starts anew. So the tokens
+  /// are those of a new Session for the same conversation. The executors keep every position of every layer, also of
+  /// layers with a sliding window, so going back needs nothing that is gone.
+  Generated respond(std::span<const std::int32_t> conversation, const GenerateOptions& options,
+                    const std::function<bool(std::int32_t)>& on_token = {});
+
   /// Positions in use.
-  [[nodiscard]] std::uint32_t n_past() const noexcept { return n_past_; }
+  [[nodiscard]] std::uint32_t n_past() const noexcept { return static_cast<std::uint32_t>(text_.size()); }
   /// Forgets everything from position `n` on.
   void rewind(std::uint32_t n);
 
@@ -70,10 +85,17 @@ class Session {
   bool prefill(std::span<const std::int32_t> prompt);
   void generate_on_device(DeviceDecoder& decoder, Clock::time_point start, const GenerateOptions& options,
                           const std::function<bool(std::int32_t)>& on_token, Generated& out);
+  /// Runs `token` behind the context, with a draft where there is one; or, when a draft has it, takes what is there.
+  void decode(std::int32_t token, const GenerateOptions& options, Generated& out);
+  /// Of the last token of the context.
+  [[nodiscard]] std::span<const float> logits() const;
   Executor& executor_;
   Sampler sampler_;
-  std::vector<float> logits_;  // of the last token
-  std::uint32_t n_past_ = 0;
+  std::vector<std::int32_t> text_;   // the tokens at the positions in use
+  std::vector<float> logits_;        // rows: of the last token that was run, then of each token drafted behind it
+  std::vector<std::int32_t> draft_;  // run, but not yet part of the text
+  std::size_t n_accepted_ = 0;       // of the draft
+  std::size_t draft_length_ = 0;     // that the next draft may have
 };
 
 }  // namespace apr::engine

@@ -73,6 +73,23 @@ TEST_F(RunCommand, TimingsAddUpAndAreShownWithV) {
   EXPECT_EQ(none["timings"]["first_token_s_reason"], "no token was generated");
 }
 
+TEST_F(RunCommand, SpeculationIsTheSameTextInFewerPassesAndToldApart) {
+  const std::vector<std::string> line = {"run", model(), "--raw", "the cat the cat the cat", "-n", "24", "--temp", "0"};
+  auto speculating = line;
+  speculating.insert(speculating.end(), {"--speculate", "ngram"});
+  const auto plain = apr_json(line, 0), fast = apr_json(speculating, 0);
+  EXPECT_TRUE(plain["speculation"].is_null());
+  EXPECT_EQ(plain["timings"]["n_passes"], 23);
+  EXPECT_EQ(fast["tokens"], plain["tokens"]);
+  EXPECT_EQ(fast["speculation"]["kind"], "ngram");
+  EXPECT_EQ(fast["timings"]["n_passes"].get<int>() + fast["speculation"]["accepted"].get<int>(), 23);
+  EXPECT_LE(fast["speculation"]["accepted"], fast["speculation"]["drafted"]);
+  speculating.emplace_back("-v");
+  EXPECT_THAT(apr_command(speculating).err, HasSubstr("drafted tokens accepted"));
+  EXPECT_EQ(apr_command({"run", model(), "a", "--speculate", "magic"}).status, 2);
+  EXPECT_EQ(apr_command({"run", model(), "a", "--speculate", "ngram", "--device", "cuda"}).status, 2);
+}
+
 TEST_F(RunCommand, PromptFromArgumentFileAndStandardInput) {
   const std::string expected = apr_command(raw({"--temp", "0"})).out;
   const std::string file = folder_->write("prompt.txt", "the cat");
