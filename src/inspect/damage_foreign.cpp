@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::uint64_t kTriedBlocks = 64;  // of a range, spread evenly
 constexpr double kRestored = 0.85;          // share of them whose scales are usual under the right hypothesis
+constexpr std::uint64_t kFewUnits = 8;         // blocks of a window that are too few to say anything alone
+constexpr double kForeignCodes = 3;            // times the limit, for codes that are not dice: rows with an outlier reach 2
 constexpr double kSingleWindow = 1.5;       // times the limit, for a window with no unusual neighbour
 constexpr std::uint64_t kSliceBytes = 256;  // plain types: how finely the ends of a range are looked for
 constexpr std::uint64_t kTriedWindows = 32;
@@ -37,31 +39,45 @@ class Foreign {
     const std::uint64_t explained = context_.explained(tensor_, windows.begin, windows.end);
     if (explained * (last - first < 2 ? 8 : 2) >= windows.end - windows.begin) return;  // its ends make windows unusual, too
     unsigned flags = 0;
-    std::size_t n_flagged = 0;
-    for (std::size_t w = first; w <= last; ++w) {
-      flags |= tensor_.windows[w].flags;
-      n_flagged += (tensor_.windows[w].flags & (kDiverges | kScalesOff)) != 0 ? 1 : 0;
-    }
-    if (n_flagged < 2 && (flags & kScalesOff) == 0 && excess(first) < kSingleWindow) return;
+    for (std::size_t w = first; w <= last; ++w) flags |= tensor_.windows[w].flags;
     const bool by_scales = (flags & kScalesOff) != 0;
+    Excess worst;
+    if (!by_scales && !codes_are_off(first, last, worst)) return;
     const DataRange range = by_scales ? ends_by_scales(windows) : layout_.period > 0 ? ends_by_slices(windows) : windows;
     if (range.begin >= range.end) return;
     const WindowCounts counts = counts_of(range);
     const bool dice = looks_like_dice(counts, layout_.streams.size());
     const Verdict verdict = by_scales             ? judge_blocks(range, dice)
                             : layout_.period > 1 ? judge_planes(range, counts, dice)
-                                                 : judge_codes(first, counts);
+                                                 : judge_codes(worst.stream, counts);
+    if (!by_scales && layout_.period == 0 && verdict.cause != DamageCause::RandomBytes && worst.times < kForeignCodes) return;
     DamageRange& out = context_.add(verdict.cause, verdict.certainty, tensor_, range.begin, range.end, verdict.evidence);
     out.shift_bytes = verdict.shift;
   }
 
  private:
-  /// How many times its limit the worst stream of a window diverges.
-  double excess(std::size_t window) const {
-    WindowCounts counts;
-    const std::uint64_t begin = (tensor_.first_window + window) * kWindowBytes;
-    count_window(kernels_, tensor_.target, begin, begin + kWindowBytes, counts);
-    return worst_stream(counts, tensor_.target, baseline_).times;
+  /// Whether streams speak for damage where the scales do not: in two windows, or in one much.
+  bool codes_are_off(std::size_t first, std::size_t last, Excess& worst) const {
+    std::size_t n = 0;
+    for (std::size_t w = first; w <= last; ++w) {
+      if ((tensor_.windows[w].flags & kDiverges) == 0 || tensor_.windows[w].n_units < kFewUnits) continue;
+      WindowCounts counts;
+      const std::uint64_t begin = (tensor_.first_window + w) * kWindowBytes;
+      count_window(kernels_, tensor_.target, begin, begin + kWindowBytes, counts);
+      // Scales and minima of sub-blocks differ widely between the rows of a trained tensor; nothing damages them alone.
+      for (std::size_t s = 0; s < layout_.streams.size(); ++s)
+        if (layout_.period == 0 && layout_.streams[s].width * 4 <= widest()) counts.n_bytes[s] = 0;
+      const Excess here = worst_stream(counts, tensor_.target, baseline_);
+      n += here.times > 1 ? 1 : 0;
+      if (here.times > worst.times) worst = here;
+    }
+    return worst.times > 1 && (n > 1 || worst.times >= kSingleWindow);
+  }
+
+  std::uint32_t widest() const {
+    std::uint32_t most = 0;
+    for (const ScanStream& stream : layout_.streams) most = std::max(most, stream.width);
+    return most;
   }
 
   // ---- blocks with scales -------------------------------------------------------------------------------------------
@@ -231,8 +247,7 @@ class Foreign {
   }
 
   /// One stream is off and the scales are not: the others say nothing about it.
-  Verdict judge_codes(std::size_t window, const WindowCounts& counts) const {
-    const std::size_t stream = tensor_.windows[window].stream;
+  Verdict judge_codes(std::size_t stream, const WindowCounts& counts) const {
     const std::string& field = layout_.streams[stream].name;
     WindowCounts alone{};
     alone.streams[0] = counts.streams[stream];

@@ -119,9 +119,7 @@ class Pass {
     add_tensors();
     pool_.parallel_for(data_.groups.size(), [&](std::uint64_t g) { set_baseline(data_.groups[g]); });
     scan_tensors();
-    std::sort(data_.anchors.begin(), data_.anchors.end(), [](const Anchor& a, const Anchor& b) {
-      return a.hash != b.hash ? a.hash < b.hash : a.tensor != b.tensor ? a.tensor < b.tensor : a.unit < b.unit;
-    });
+    sort_anchors();
     for (const format::Region& region : model_.regions) add_region(region);
     return std::move(data_);
   }
@@ -243,6 +241,25 @@ class Pass {
     for (std::size_t s = 0; s < kMostScales; ++s)
       for (std::size_t v = 0; v < kScaleSymbols; ++v) group.scale_counts[s][v] += totals.scale_counts[s][v];
     data_.anchors.insert(data_.anchors.end(), anchors.begin(), anchors.end());
+  }
+
+  /// By hash, then place: into parts by the first bits of the hash, and each part by itself.
+  void sort_anchors() {
+    constexpr std::size_t n_parts = 256;
+    const auto part_of = [](const Anchor& a) { return static_cast<std::size_t>(a.hash >> 56); };
+    std::array<std::size_t, n_parts + 1> begin{};
+    for (const Anchor& a : data_.anchors) ++begin[part_of(a) + 1];
+    for (std::size_t p = 0; p < n_parts; ++p) begin[p + 1] += begin[p];
+    std::vector<Anchor> sorted(data_.anchors.size());
+    auto next = begin;
+    for (const Anchor& a : data_.anchors) sorted[next[part_of(a)]++] = a;
+    pool_.parallel_for(n_parts, [&](std::uint64_t p) {
+      const auto at = [&](std::size_t i) { return sorted.begin() + static_cast<std::ptrdiff_t>(begin[i]); };
+      std::sort(at(p), at(p + 1), [](const Anchor& a, const Anchor& b) {
+        return a.hash != b.hash ? a.hash < b.hash : a.tensor != b.tensor ? a.tensor < b.tensor : a.unit < b.unit;
+      });
+    });
+    data_.anchors = std::move(sorted);
   }
 
   /// Regions without tensors are counted here; those with tensors are summed from the windows.

@@ -55,7 +55,9 @@ void count_short(const uint8_t* bytes, int64_t width, int64_t stride, int64_t co
     }
   };
   const int64_t whole = count / Segments, rest = count % Segments;
-  count_vectors(1, counts, whole + (rest > 0 ? 1 : 0), Segments * width, count * width, bytes + kAhead, 8 * Segments * stride,
+  // What stands between narrow segments is asked for by those who count it.
+  const int64_t span = 2 * width > stride ? 8 * Segments * stride : 0;
+  count_vectors(1, counts, whole + (rest > 0 ? 1 : 0), Segments * width, count * width, bytes + kAhead, span,
                 [&](int64_t i) { return i < whole ? vector(i, Segments) : vector(i, rest); });
 }
 
