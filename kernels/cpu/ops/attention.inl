@@ -13,12 +13,13 @@ template <int N>
 struct RowCount {
   static constexpr int value = N;
 };
-/// Calls f(RowCount, first row) for all rows, in parts of 6, 4, 2 and 1.
+/// Calls f(RowCount, first row) for all rows, in parts of 6, 4, 3, 2 and 1.
 template <class F>
 inline __attribute__((always_inline)) void for_row_parts(int n_rows, F f) {
   int r = 0;
   for (; r + 6 <= n_rows; r += 6) f(RowCount<6>{}, r);
   if (r + 4 <= n_rows) f(RowCount<4>{}, r), r += 4;
+  if (r + 3 <= n_rows) f(RowCount<3>{}, r), r += 3;
   if (r + 2 <= n_rows) f(RowCount<2>{}, r), r += 2;
   if (r < n_rows) f(RowCount<1>{}, r);
 }

@@ -260,9 +260,11 @@ inline void store_rows(typename V::F acc, int n_rows, float* out) {
   for (int r = 0; r < n_rows; ++r) out[r] = all[r];
 }
 
-/// Bytes ahead that a decode step asks for: one token streams the panel from memory. 0, the lines of the group itself before
-/// their first use, is the best on Zen 4, where the hardware runs ahead by itself (docs/profiling.md).
-inline constexpr int prefetch_bytes = 0;
+/// Bytes ahead that a step asks for: the first block of tokens streams the panel from memory. One token: 0, the lines of the group
+/// itself before their first use, is the best on Zen 4, where the hardware runs ahead by itself. More tokens stay too long at a
+/// group for that (docs/profiling.md).
+template <int C>
+constexpr int prefetch_bytes = C == 1 ? 0 : 4096;
 
 template <class V, class T, int C>
 void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_tokens, int n_rows, float* out, int64_t out_stride) {
@@ -275,11 +277,9 @@ void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int 
     const uint8_t* scales = panel + groups * plane_bytes;
 #pragma GCC unroll 1
     for (int k = 0; k < groups; ++k) {
-      if constexpr (C <= 2) {  // spread over the groups: a burst would fill the queue of misses
-        constexpr int share = unit_bytes / groups;
+      constexpr int share = unit_bytes / groups;  // spread over the groups: a burst would fill the queue of misses
 #pragma GCC unroll 16
-        for (int b = 0; b < share; b += 64) V::prefetch(panel + k * share + prefetch_bytes + b);
-      }
+      for (int b = 0; b < share; b += 64) V::prefetch(panel + k * share + prefetch_bytes<C> + b);
       typename V::I w[8];
       load_weights<V, T>(panel + k * plane_bytes, w);
       GroupScales<V> g;
@@ -321,8 +321,8 @@ void multiply_float_columns(const uint8_t* panel, const Activation* a, int64_t t
     for (int j = 0; j < together; ++j)
       for (int c = 0; c < C; ++c) acc[j][c] = V::splat_f(0.0f);
     for (int64_t i = k; i < whole; i += 4) {
-      if constexpr (C == 1)
-        for (int b = 0; b < 4 * step; b += 64) V::prefetch(panel + i * step + prefetch_bytes + b);
+      if (k == 0)
+        for (int b = 0; b < 4 * step; b += 64) V::prefetch(panel + i * step + prefetch_bytes<C> + b);
 #pragma GCC unroll 4
       for (int j = 0; j < together; ++j) {
         const auto w = T::template load<V>(panel + (i + j) * step);

@@ -35,7 +35,7 @@ class MemoryPool {
   };
   std::vector<Region> regions_;
   std::uint64_t n_bytes_ = 0;
-  MemoryPlan by_use_;
+  MemoryPlan by_use_{.kv_type = TensorType::F16};
   OwnedMemory memory_;
 };
 

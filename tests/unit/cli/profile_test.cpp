@@ -67,6 +67,27 @@ TEST(ProfileCommand, PartsAddUpInJsonAndTextShowsThem) {
   EXPECT_FALSE(apr_json({"profile", model, "--prompt", "4"}, 0).contains("grade")) << "not asked for";
 }
 
+TEST(ProfileCommand, SequencesShareAPassAndTheFirstKeepsItsLogits) {
+  const TempFolder folder;
+  const std::string model = folder.path("tiny.gguf");
+  ASSERT_EQ(apr_command({"synth", model, "--preset", "tiny", "-q"}).status, 0);
+  const auto one = apr_json({"profile", model, "--prompt", "8", "--depth", "5"}, 0);
+  const auto three = apr_json({"profile", model, "--prompt", "8", "--depth", "5", "--sequences", "3"}, 0);
+  EXPECT_EQ(one["decode"]["n_sequences"], 1);
+  EXPECT_EQ(three["decode"]["n_sequences"], 3);
+  EXPECT_EQ(three["decode"]["n_tokens"], 3);
+  EXPECT_EQ(three["decode"]["position"], 5);
+  EXPECT_EQ(three["memory"]["kv_bytes"], 3 * one["memory"]["kv_bytes"].get<int>());
+  EXPECT_EQ(three["witness"], one["witness"]);
+  const auto moved = [](const nlohmann::json& document) {
+    for (const auto& brick : document["decode"]["bricks"])
+      if (brick["name"] == "attn") return brick["bytes"].get<int>();
+    return 0;
+  };
+  EXPECT_EQ(moved(three), 3 * moved(one));
+  EXPECT_EQ(apr_command({"profile", model, "--sequences", "0"}).status, 2);
+}
+
 TEST(ProfileCommand, RefusesTooFewPassesAndTooLongPrompts) {
   const TempFolder folder;
   const std::string model = folder.path("tiny.gguf");

@@ -50,6 +50,17 @@ TEST_F(RunCommand, OnlyTheTextIsOnStdoutAndJsonHoldsTheSame) {
   EXPECT_EQ(apr_command({"tokenize", model(), "--decode", ids, "--skip-special"}).out, generated);
 }
 
+TEST_F(RunCommand, TheTypeOfTheCacheIsChosenAndShown) {
+  const auto f16 = apr_json(raw({"--temp", "0"}), 0)["memory"], q8_0 = apr_json(raw({"--temp", "0", "--kv-type", "q8_0"}), 0)["memory"];
+  EXPECT_EQ(f16["kv_type"], "F16");
+  EXPECT_EQ(q8_0["kv_type"], "Q8_0");
+  EXPECT_LT(q8_0["kv_bytes"].get<double>(), 0.6 * f16["kv_bytes"].get<double>());
+  EXPECT_EQ(apr_json(raw({"--exact"}), 0)["memory"]["kv_type"], "F32");
+  EXPECT_THAT(apr_command(raw({"--kv-type", "q8_0", "-v"})).err, HasSubstr("in Q8_0 for"));
+  EXPECT_EQ(apr_command(raw({"--kv-type", "q4_0"})).status, 2);
+  EXPECT_EQ(apr_command(raw({"--kv-type", "q8_0", "--exact"})).status, 2);
+}
+
 TEST_F(RunCommand, TimingsAddUpAndAreShownWithV) {
   const auto document = apr_json(raw({"--temp", "0"}), 0);
   const auto& t = document["timings"];

@@ -167,7 +167,7 @@ struct Range {
   std::int64_t first, last;
 };
 // In one segment, on its borders, and over several.
-constexpr Range kRanges[] = {{0, 1}, {0, 64}, {0, 65}, {0, 200}, {70, 199}, {130, 131}, {1, 17}, {0, 512}, {0, 513}, {511, 514}, {300, 1099}, {1024, 1100}};
+constexpr Range kRanges[] = {{0, 1}, {0, 64}, {0, 65}, {0, 200}, {70, 199}, {130, 131}, {1, 17}, {0, 512}, {0, 513}, {511, 514}, {300, 1099}, {1024, 1100}, {0, 300}, {512, 513}, {0, 1100}};
 constexpr std::int64_t kPositions = 1100;
 
 TEST(Attention, AgreesWithSoftmaxInDoubleAndARowDoesNotSeeItsNeighbours) {
