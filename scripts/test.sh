@@ -76,6 +76,14 @@ if [ -z "$offline" ]; then
   tail -1 build/templates.log
   add_count "templates" "$(sed -n 's/^templates [0-9]*, without a difference \([0-9]*\);.*/\1/p' build/templates.log)"
   done_step
+  if command -v nvcc >/dev/null; then
+    step "Machine code of the CUDA kernels" "the disassembler comes from PyPI; without it run scripts/test.sh --offline"
+    tests/bench/sass_budget.py --check | tee build/sass_budget.log
+    add_count "instruction budgets" "$(sed -n 's/^sass_budget: \([0-9]*\) inner loops with a budget, 0 over it$/\1/p' build/sass_budget.log)"
+    done_step
+  else
+    counts+=("instruction budgets of the CUDA kernels: NOT RUN (no nvcc)")
+  fi
 else
   counts+=("real models, tokenizer and template cases: NOT RUN (--offline)")
 fi

@@ -119,7 +119,7 @@ APR_DEVICE Task make_task(const AttentionParams& p, const Column& state) {
   return task;
 }
 
-/// Query heads into shared memory; with `fused` also the own key and value into the cache.
+/// Query heads into shared memory; with `fused` also the own key and value into the cache. Both are read behind a barrier.
 APR_DEVICE void load_query(const AttentionParams& p, const Task& task, const Column& state, const AttentionShared& at) {
   const HeadParams& h = p.head;
   const int head0 = task.kv_head * task.group;
@@ -127,7 +127,6 @@ APR_DEVICE void load_query(const AttentionParams& p, const Task& task, const Col
   if (p.fused == 0) {
     Global<const float> in = qkv_head(h, task.column, head0);
     for (int i = thread(); i < task.group * h.head_dim; i += n_threads()) query[i] = in[i];
-    sync();
     return;
   }
   fill_turns(h, state.position, turn);
@@ -148,7 +147,6 @@ APR_DEVICE void load_query(const AttentionParams& p, const Task& task, const Col
       for (int i = lane(); i < h.head_dim; i += 32) out[i] = static_cast<uint16_t>(float_to_half(value[i]));
     }
   }
-  sync();
 }
 
 /// score[head][thread] = scale * query . key for Heads heads from `head0` on; a thread has one position.
@@ -267,7 +265,7 @@ APR_DEVICE void attend(const AttentionParams& p, const Task& whole, const Attent
     state[1] = 0.0f;
     state[2] = 0.0f;
   }
-  sync();
+  sync();  // and what load_query wrote
   float acc[Heads][dims] = {};
   for (int base = task.first; base < task.last; base += chunk) {
     score_heads<Heads>(p, task, own, base, 0);
@@ -286,9 +284,9 @@ APR_DEVICE void attend(const AttentionParams& p, const Task& whole, const Attent
   sync();
 }
 
-/// True for the whole block that is the last of n to come here; what the others wrote before is then visible.
+/// True for the whole block that is the last of n to come here; what the others wrote before is then visible. What this block
+/// wrote must lie behind a barrier.
 APR_DEVICE bool last_to_arrive(Global<uint32_t> ticket, int n, Shared<uint32_t> word) {
-  sync();
   if (thread() == 0) {
     fence();
     const uint32_t before = atomic_add(ticket, 1);
@@ -315,9 +313,9 @@ APR_DEVICE void combine(const AttentionParams& p, const Task& task) {
     for (int s = 0; s < p.n_splits; ++s) {
       Global<const float> of_split = partial + partial_at(p, task, s, head);
       const float weights = of_split[head_dim + 1];
-      // An empty split has the sum 0 and takes no part; a NaN takes part.
+      // An empty split has the sums 0 and takes no part; a NaN takes part.
       const float share = weights == 0.0f ? 0.0f : exponential(of_split[head_dim] - most);
-      if (i >= width || weights == 0.0f) continue;
+      if (i >= width) continue;
       sum = fused(weights, share, sum);
       mixed = fused(of_split[i % head_dim], share, mixed);
     }

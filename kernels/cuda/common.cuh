@@ -7,15 +7,14 @@ namespace apr::kernels::cuda {
 
 APR_DEVICE float nan_value() { return as_float(0x7FC00000u); }
 
-/// The sum over all threads, the same for each and in the same order always. `scratch` holds one f32 per warp; callers
-/// may use it again at once.
+/// The sum over all threads, the same for each and in the same order always. `scratch` holds one f32 per warp; a barrier
+/// must come before it is used again.
 APR_DEVICE float block_sum(float value, Shared<float> scratch) {
   for (int step = 16; step > 0; step /= 2) value += shuffle_xor(value, step);
   if (lane() == 0) scratch[warp()] = value;
   sync();
   float sum = 0;
   for (int w = 0; w < n_threads() / 32; ++w) sum += scratch[w];
-  sync();
   return sum;
 }
 

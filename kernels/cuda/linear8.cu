@@ -4,11 +4,13 @@
 
 namespace apr::kernels::cuda {
 
-/// The activations of this lane's columns: `own` is the column of the right side that it holds (g), d and s those of the
-/// two columns of the result that it holds (2 t, 2 t + 1). A column that does not exist reads the first one.
+/// The activations of this lane's columns: q of the column of the right side that it holds (g); d and s, at `at`, of the two
+/// columns of the result that it holds (2 t, 2 t + 1): offsets take half the registers of addresses. A column that does not
+/// exist reads the first one.
 struct EightColumns {
   Global<const uint32_t> q;
-  Global<const float> d[2], s[2];
+  Global<const float> d, s;
+  int at[2];
 };
 
 template <class T>
@@ -16,12 +18,12 @@ APR_DEVICE QuadInput quad_input(const EightColumns& in, int k, int q, int c) {
   QuadInput quad;
   const int even = T::scale == TileScale::K6 ? 8 * k + q : 8 * k + 2 * q;
   const int odd = T::scale == TileScale::K6 ? even + 4 : even + 1;
-  quad.d[0] = in.d[c][even] * factor<T>(0);
-  quad.d[1] = in.d[c][odd] * factor<T>(1);
+  quad.d[0] = in.d[in.at[c] + even] * factor<T>(0);
+  quad.d[1] = in.d[in.at[c] + odd] * factor<T>(1);
   quad.s[0] = quad.s[1] = 0;
   if constexpr (T::scale == TileScale::K || T::scale == TileScale::DM) {
-    quad.s[0] = in.s[c][even];
-    quad.s[1] = in.s[c][odd];
+    quad.s[0] = in.s[in.at[c] + even];
+    quad.s[1] = in.s[in.at[c] + odd];
   }
   return quad;
 }
@@ -55,10 +57,13 @@ APR_DEVICE void add_quad(const Planes<T>& planes, Global<const uint8_t> tile, co
   }
 }
 
-/// sums[row][column] of one row tile over this warp's tiles.
+/// sums[row][column] of one row tile over this warp's tiles. What it can work out again is no argument: it would be kept in
+/// registers over the loops of every type.
 template <int Id>
-APR_DEVICE void row_tile_product(const LinearParams& p, Global<const uint8_t> tiles, int first, int n_tiles, int column0, Shared<float> sums) {
+APR_DEVICE void row_tile_product(const LinearParams& p, const RowTile& own, Shared<float> sums) {
   using T = TileType<Id>;
+  const int first = warp() % p.warps_k, n_tiles = ceil_div(p.n_cols, 256), column0 = max_columns * block_y();
+  Global<const uint8_t> tiles = first_tile(p, own);
   const int g = lane() / 4, t = lane() % 4, n = p.n_columns - column0;
   if constexpr (T::is_float) {
     for (int c = 0; c < max_columns; ++c) {
@@ -83,10 +88,10 @@ APR_DEVICE void row_tile_product(const LinearParams& p, Global<const uint8_t> ti
   } else {
     EightColumns in;
     in.q = cast<const uint32_t>(activation_row(p.ready, column0 + (g < n ? g : 0)).q);
+    in.d = global<const float>(p.ready.d);
+    in.s = global<const float>(p.ready.s);
     APR_UNROLL for (int c = 0; c < 2; ++c) {
-      const ActivationRow row = activation_row(p.ready, column0 + (2 * t + c < n ? 2 * t + c : 0));
-      in.d[c] = row.d;
-      in.s[c] = row.s;
+      in.at[c] = (column0 + (2 * t + c < n ? 2 * t + c : 0)) * (p.ready.stride / 32);
     }
     float acc[4][4] = {};  // [quad][2 row half + column]: linear1 keeps the quads apart, in its lanes
     for (int k = first; k < n_tiles; k += p.warps_k) {
@@ -101,11 +106,11 @@ APR_DEVICE void row_tile_product(const LinearParams& p, Global<const uint8_t> ti
   }
 }
 
-APR_DEVICE void any_row_tile_product(const LinearParams& p, const RowTile& own, int first, int n_tiles, int column0, Shared<float> sums) {
+APR_DEVICE void any_row_tile_product(const LinearParams& p, const RowTile& own, Shared<float> sums) {
   switch (p.matrix[own.matrix].type) {
-#define APR_ROW_TILE(id)                                                                \
-  case id:                                                                              \
-    row_tile_product<id>(p, first_tile(p, own), first, n_tiles, column0, sums);         \
+#define APR_ROW_TILE(id)                \
+  case id:                              \
+    row_tile_product<id>(p, own, sums); \
     break;
     APR_FOR_TILE_TYPES(APR_ROW_TILE)
 #undef APR_ROW_TILE
@@ -118,14 +123,14 @@ APR_KERNEL(linear8, LinearParams, 256, 2) {
   allow_early();
   prefetch_first_unit(p);
   wait_early();
-  const int n_tiles = ceil_div(p.n_cols, 256), warps_r = linear_warps / p.warps_k, column0 = max_columns * block_y();
+  const int warps_r = linear_warps / p.warps_k, column0 = max_columns * block_y();
   int set = 0;
   for (int unit = block_x(); unit < n_units(p); unit += grid_x(), set ^= 1) {
     Shared<float> sums = shared<float>(0) + set * linear_warps * 16 * max_columns;
     const RowTile own = row_tile(p, unit, warp() / p.warps_k);
     Shared<float> own_sums = sums + warp() * 16 * max_columns;
     if (own.matrix >= 0) {
-      any_row_tile_product(p, own, warp() % p.warps_k, n_tiles, column0, own_sums);
+      any_row_tile_product(p, own, own_sums);
     } else {
       for (int i = lane(); i < 16 * max_columns; i += 32) own_sums[i] = 0.0f;
     }

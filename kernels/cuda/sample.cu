@@ -85,7 +85,6 @@ APR_DEVICE int largest_key(const SampleParams& p, Global<const uint64_t> keys, S
   }
   sync();
   for (int w = 0; w < n_threads() / 32; ++w) best = better(best, {best_keys[w], best_tokens[w]});
-  sync();
   return static_cast<int>(best.token);
 }
 
@@ -295,7 +294,6 @@ APR_DEVICE void advance(const SampleParams& p, Global<Column> column, Column sta
     ++sequence.n_accepted;
   }
   global<int32_t>(p.ring)[slot * p.ring_size + static_cast<int>(sequence.n_produced & static_cast<uint32_t>(p.ring_size - 1))] = token;
-  fence();  // the token is there before its number says so
   ++sequence.n_produced;
   if (sequence.n_left > 0 && --sequence.n_left == 0) state.stopped = 1;
   Global<const int32_t> ends = global<const int32_t>(p.end_tokens);
@@ -325,8 +323,7 @@ APR_KERNEL(sample, SampleParams, 1024, 1) {
     token = p.temperature == 0 ? largest_key(p, keys, shared<uint64_t>(SampleShared::keys), shared<uint32_t>(SampleShared::tokens))
                                : draw(p, keys, found.n, sequence.rng);
   }
-  sync();
-  if (thread() != 0) return;
+  if (thread() != 0) return;  // all have read state and sequence: fill_keys has barriers
   if (found.bad >= 0) {
     sequence.error = 1;
     sequence.error_index = found.bad;

@@ -123,9 +123,26 @@ APR_DEVICE double logarithm(double x) { return log(x); }
 APR_DEVICE float square_root(float x) { return __fsqrt_rn(x); }
 APR_DEVICE float highest(float a, float b) { return fmaxf(a, b); }
 
+/// (c0, c1) += a x b for 8 x 8 x 16: two columns of a row, a word of a row of a, a word of a column of b.
+template <bool Signed>
+APR_DEVICE void mma_8x8x16(int& c0, int& c1, uint32_t a, uint32_t b) {
+  if constexpr (Signed) {
+    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};" : "+r"(c0), "+r"(c1) : "r"(a), "r"(b));
+  } else {
+    asm("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};" : "+r"(c0), "+r"(c1) : "r"(a), "r"(b));
+  }
+}
+
+}  // namespace apr::kernels::cuda
+#include "kernels/cuda/mma_parts.h"
+namespace apr::kernels::cuda {
+
 /// c += a x b for 16 x 8 x 32: four rows' words of a, two of b (PTX ISA, fragments of mma.m16n8k32).
 template <bool Signed>
 APR_DEVICE void mma_k32(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ < 800
+  mma_k32_in_parts<Signed>(c, a0, a1, a2, a3, b0, b1);
+#else
   if constexpr (Signed) {
     asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
@@ -135,12 +152,17 @@ APR_DEVICE void mma_k32(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint
         : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
   }
+#endif
 }
 /// c += a x b for 16 x 8 x 16, both signed.
 APR_DEVICE void mma_k16(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+#if __CUDA_ARCH__ < 800
+  mma_k16_in_parts(c, a0, a1, b0);
+#else
   asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
       : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
       : "r"(a0), "r"(a1), "r"(b0));
+#endif
 }
 
 }  // namespace apr::kernels::cuda

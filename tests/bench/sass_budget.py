@@ -5,7 +5,8 @@ usage: sass_budget.py [--kernel linear1|linear8] [--types Q4_K,Q6_K,...] [--mmvq
 
 Each type is compiled alone (nvcc, sm_90), disassembled (nvdisasm of the PyPI package nvidia-cuda-nvdisasm, put into a
 virtual environment under ~/.cache on demand), and the loop that holds its products is counted. Nothing is run: every
-figure but a count is modelled, and says so. Bytes in flight: the weights of one trip of every warp that fits. --mmvq takes the ggml-cuda folder of a llama.cpp source tree and counts
+figure but a count is modelled, and says so. Bytes in flight: one tile of every warp that fits (of mmvq: the weights of one
+trip). --mmvq takes the ggml-cuda folder of a llama.cpp source tree and counts
 its mat-vec kernel the same way. --check exits with 1 when a budget is exceeded or nothing was counted.
 """
 import argparse
@@ -149,9 +150,11 @@ def count_own(kernel, names, nvdisasm, tiles):
             loop = max(inner, key=lambda l: (products(l) or l.opcodes["FFMA"]) / l.n)
             # m16n8k32: 512 weights of a warp, 16 per lane. Floats: one multiply-add a weight and column.
             weights = 16 * products(loop) if products(loop) else loop.opcodes["FFMA"]
+            # One tile of a warp is on its way while another is worked on; of floats as much of it as 64 registers hold.
+            flight = min(32 * 256, tiles[type_id])
             rows.append({"kernel": kernel, "type": name, "loop_instructions": loop.n, "weights_per_lane_and_trip": weights,
                          "instructions_per_weight": loop.n / weights, "budget": budget, "registers": registers,
-                         "warps_per_sm_modelled": warps, "bytes_in_flight_per_sm_modelled": warps * 32 * weights * tiles[type_id] / 4096,
+                         "warps_per_sm_modelled": warps, "bytes_in_flight_per_sm_modelled": warps * flight,
                          "bytes_per_weight": tiles[type_id] / 4096, "opcodes": dict(loop.opcodes.most_common(8))})
     return rows
 
@@ -209,6 +212,7 @@ def main():
               f"{row['instructions_per_weight']:8.2f} {row['budget'] or '':>6} {row['registers']:4} {row['warps_per_sm_modelled']:6} "
               f"{row['bytes_in_flight_per_sm_modelled'] / 1024:13.1f} {cells[0]:>16} {cells[1]:>16}")
     print("* modelled from the counts; no GPU was used. The limit is the least of memory, issue and bytes in flight / 800 ns.")
+    print(f"sass_budget: {sum(r['budget'] is not None for r in rows)} inner loops with a budget, {over} over it")
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps({"schema": "apr.sass_budget/1", "rows": rows}, indent=2))
     if options.check and (over or not rows):

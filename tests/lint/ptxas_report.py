@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Fails when a CUDA kernel spills, uses local memory, or takes more registers than its row in cuda_kernels.def allows.
 
-usage: ptxas_report.py ROOT [--arch sm_90] [--source FILE.cu --kernel NAME --registers N]
+usage: ptxas_report.py ROOT [--archs 75,80,...] [--source FILE.cu --kernel NAME --registers N]
 
-Compiles every module of the table with nvcc and reads the report of ptxas. With --source one file outside the table is
+Compiles every module of the table with nvcc, warnings as errors, for each architecture of the list that this nvcc knows (it is
+asked; the others are named), and its PTX; reads the report of ptxas. With --source one file outside the table is
 held against a budget given on the line: for the test that proves that this test can fail.
 """
 import argparse
+import concurrent.futures
 import pathlib
 import re
 import shutil
@@ -17,11 +19,13 @@ import tempfile
 ROW = re.compile(r'^APR_CUDA_KERNEL\(\w+, "(\w+)", (\w+), (\d+), (\d+)\)', re.M)
 
 
-def report(root, source, arch, folder):
+def report(root, source, arch):
     """{entry: {registers, stack, spill_stores, spill_loads}} of one file."""
-    command = ["nvcc", f"-arch={arch}", "-O3", "-std=c++17", "-fmad=false", "-I", str(root), "-I", str(root / "include"),
-               "-Xptxas", "-v", "-cubin", "-o", str(pathlib.Path(folder) / "out.cubin"), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["nvcc", f"-gencode=arch=compute_{arch},code=[sm_{arch},compute_{arch}]", "-O3", "-std=c++17", "-fmad=false",
+                   "-Werror", "all-warnings", "-I", str(root), "-I", str(root / "include"), "-Xptxas", "-v", "-fatbin",
+                   "-o", f"{folder}/out.fatbin", str(source)]
+        done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
     found, entry = {}, None
@@ -51,7 +55,7 @@ def breaches(name, facts, budget):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("root", type=pathlib.Path)
-    parser.add_argument("--arch", default="sm_90")
+    parser.add_argument("--archs", default="75,80,86,89,90,100,120")
     parser.add_argument("--source", type=pathlib.Path)
     parser.add_argument("--kernel")
     parser.add_argument("--registers", type=int)
@@ -67,18 +71,27 @@ def main():
                 for name, module, _, registers in ROW.findall(table)]
         if len(rows) != len(re.findall(r"^APR_CUDA_KERNEL", table, re.M)):
             sys.exit("cuda_kernels.def has rows that this script cannot read")
-    found, reports = [], {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, source, budget in rows:
-            if source not in reports:
-                reports[source] = report(root, source, options.arch, folder)
-            facts = reports[source].get(name)
-            found += breaches(name, facts, budget)
-            if facts:
-                print(f"{name:16} {facts.get('registers', '?'):>4} of {budget} registers, {facts.get('spills', '?')} bytes spilled")
+    known = set(subprocess.run(["nvcc", "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout.split())
+    wanted = options.archs.split(",")
+    archs = [a for a in wanted if f"compute_{a}" in known]
+    if missing := [a for a in wanted if a not in archs]:
+        print(f"this nvcc cannot compile for {', '.join(missing)}: not tested")
+    jobs = {(source, arch) for _, source, _ in rows for arch in archs}
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        reports = dict(zip(jobs, pool.map(lambda job: report(root, *job), jobs)))
+    found = []
+    for name, source, budget in rows:
+        facts = {arch: reports[source, arch].get(name) for arch in archs}
+        for arch in archs:
+            found += [f"sm_{arch}: {line}" for line in breaches(name, facts[arch], budget)]
+        print(f"{name:16} at most {budget:3} registers: " + ", ".join(
+            f"sm_{arch} {(of or {}).get('registers', '?')}" + (f" and {of['spills']} bytes spilled" if (of or {}).get("spills") else "")
+            for arch, of in facts.items()))
     for line in found:
         print(line)
-    print(f"ptxas: {len(rows)} kernels on {options.arch}, {len(found)} breaches")
+    print(f"ptxas: {len(rows)} kernels on {len(archs)} architectures ({', '.join(archs)}), {len(found)} breaches")
+    if "90" not in archs and "90" in wanted:
+        sys.exit("sm_90 must be compiled")
     return 1 if found or not rows else 0
 
 

@@ -166,7 +166,7 @@ TEST(Emulator, NamesWhatElseIsWrong) {
 /// Products of the matrix unit against plain loops over the matrices, through the fragments that PTX documents.
 std::int32_t product_of[16][8];
 std::int8_t left_of[16][32], right_of[32][8];
-template <bool Signed, int Depth>
+template <bool Signed, int Depth, bool Parts>
 void one_product(const void*) {
   wait_early();
   const int g = lane() / 4, t = lane() % 4;
@@ -179,14 +179,18 @@ void one_product(const void*) {
   for (int i = 0; i < 4; ++i) a[i] = pack([&](int k) { return left_of[g + 8 * (i % 2)][16 * (i / 2) + 4 * t + k]; });
   for (int i = 0; i < 2; ++i) b[i] = pack([&](int k) { return right_of[16 * i + 4 * t + k][g]; });
   int c[4] = {1, 2, 3, 4};
-  if constexpr (Depth == 32) {
+  if constexpr (Parts && Depth == 32) {
+    mma_k32_in_parts<Signed>(c, a[0], a[1], a[2], a[3], b[0], b[1]);
+  } else if constexpr (Parts) {
+    mma_k16_in_parts(c, a[0], a[1], b[0]);
+  } else if constexpr (Depth == 32) {
     mma_k32<Signed>(c, a[0], a[1], a[2], a[3], b[0], b[1]);
   } else {
     mma_k16(c, a[0], a[1], b[0]);
   }
   for (int i = 0; i < 4; ++i) product_of[g + 8 * (i / 2)][2 * t + i % 2] = c[i] - (i + 1);
 }
-template <bool Signed, int Depth>
+template <bool Signed, int Depth, bool Parts = false>
 void check_product() {
   Emulator emulator;
   Launch launch = launch_norm_add({0, 0, 0, 1, 1, 1, 0});
@@ -194,7 +198,7 @@ void check_product() {
   for (int i = 0; i < 512; ++i) left_of[i / 32][i % 32] = static_cast<std::int8_t>(i * 37 + i / 5);
   for (int i = 0; i < 256; ++i) right_of[i / 8][i % 8] = static_cast<std::int8_t>(i * 53 + i / 3);
   std::memset(product_of, 0x77, sizeof product_of);
-  emulator.run(launch, one_product<Signed, Depth>);
+  emulator.run(launch, one_product<Signed, Depth, Parts>);
   for (int row = 0; row < 16; ++row) {
     for (int col = 0; col < 8; ++col) {
       int expected = 0;
@@ -207,6 +211,9 @@ TEST(Emulator, MatrixProductsFollowTheFragmentsOfPtx) {
   check_product<true, 32>();
   check_product<false, 32>();
   check_product<true, 16>();
+  check_product<true, 32, true>();  // as compute capability 7.5 has them
+  check_product<false, 32, true>();
+  check_product<true, 16, true>();
 }
 
 TEST(Emulator, HalfPrecisionRoundsAsTheFormatSays) {

@@ -156,14 +156,14 @@ TEST_P(Linear, GatedPairIsActivatedAndQuantised) {
       Emulator emulator;
       // Two types in one launch: the pair of a mixed file.
       const TensorType other = GetParam() == TensorType::Q6_K ? TensorType::Q4_K : TensorType::Q6_K;
-      const TestMatrix gate(emulator, GetParam(), n_rows, n_cols, 31), up(emulator, other, n_rows, n_cols, 32);
+      TestMatrix gate(emulator, GetParam(), n_rows, n_cols, 31), up(emulator, other, n_rows, n_cols, 32);
       CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(n_cols * 2), 8, 0.05F), MemoryKind::Mutable);
       CudaActivations ready(emulator, "ready", n_cols, 2);
       CudaActivations out2(emulator, "out2", n_rows, 2), out1(emulator, "out1", n_rows, 1);
       emulator.run(launch_prepare({x.address(), 0, ready.view(), n_cols, n_cols, 2, 0}));
       LinearParams p{};
-      p.matrix[0] = gate.view(0, false);
-      p.matrix[1] = up.view(0, false);
+      p.matrix[0] = gate.view(0, true);
+      p.matrix[1] = up.view(0, true);
       p.n_matrices = 2;
       p.n_cols = n_cols;
       p.n_columns = 2;
@@ -178,7 +178,9 @@ TEST_P(Linear, GatedPairIsActivatedAndQuantised) {
       emulator.run(launch_linear(p, kSmall), {.seed = 10});
       for (std::int32_t row = 0; row < n_rows; ++row) {
         const auto r = static_cast<std::size_t>(row);
-        const Expected g = dot(gate, ready, n_cols, row, 0), u = dot(up, ready, n_cols, row, 0);
+        Expected g = dot(gate, ready, n_cols, row, 0), u = dot(up, ready, n_cols, row, 0);
+        g.value += static_cast<double>(gate.bias[r]);
+        u.value += static_cast<double>(up.bias[r]);
         const double inner = std::sqrt(2 / 3.14159265358979323846) * (g.value + 0.044715 * g.value * g.value * g.value);
         const double expected = kind == LinearOutput::SiluMul ? g.value / (1 + std::exp(-g.value)) * u.value
                                                               : 0.5 * g.value * (1 + std::tanh(inner)) * u.value;
@@ -229,6 +231,34 @@ TEST(LinearMix, ThreeMatricesOfDifferentTypesAndHeightsShareALaunch) {
         const Expected expected = dot(*matrices[i], ready, n_cols, row, 0);
         const double error = std::abs(static_cast<double>(out[at]) - expected.value - static_cast<double>(residual[at]));
         ASSERT_TRUE(error <= 1e-6 * expected.size + 1e-6) << at;
+      }
+    }
+  }
+}
+
+TEST(LinearMix, ManyRowTilesShareABlockAndTheLastBlockLacksSome) {
+  const std::int32_t n_cols = 512;
+  for (const std::int32_t n_rows : {16 * 24 + 5, 16 * 48 + 3}) {  // two and four row tiles a block, and one left over
+    for (const std::int32_t n_columns : {1, 3}) {
+      Emulator emulator;
+      const TestMatrix matrix(emulator, TensorType::Q4_K, n_rows, n_cols, 61);
+      CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(n_cols * n_columns), 8), MemoryKind::Mutable);
+      CudaActivations ready(emulator, "ready", n_cols, n_columns);
+      CudaBuffer<float> out(emulator, "out", static_cast<std::size_t>(n_rows * n_columns));
+      emulator.run(launch_prepare({x.address(), 0, ready.view(), n_cols, n_cols, n_columns, 0}));
+      LinearParams p{};
+      p.matrix[0] = matrix.view(0, false);
+      p.n_matrices = 1;
+      p.n_cols = n_cols;
+      p.n_columns = n_columns;
+      p.ready = ready.view();
+      p.out = out.address();
+      p.out_stride = n_rows;
+      emulator.run(launch_linear(p, kSmall), {.seed = 5});
+      for (std::int32_t i = 0; i < n_rows * n_columns; ++i) {
+        const Expected expected = dot(matrix, ready, n_cols, i % n_rows, i / n_rows);
+        const double error = std::abs(static_cast<double>(out[static_cast<std::size_t>(i)]) - expected.value);
+        ASSERT_TRUE(error <= 1e-6 * expected.size + 1e-6) << i;
       }
     }
   }

@@ -1,6 +1,7 @@
 // The sampling kernel, emulated, against the sampler of the engine: the same tokens, draw by draw.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -46,14 +47,16 @@ struct State {
   SampleParams params;
 };
 
+enum class Logits { Fine, Coarse, AllEqual };
 /// Draws n tokens on both sides from logits that change every time.
-void compare(const SamplerOptions& options, std::int32_t n_vocab, int n, bool coarse) {
+void compare(const SamplerOptions& options, std::int32_t n_vocab, int n, Logits kind) {
   Emulator emulator;
   State state(emulator, options, n_vocab, {{0, 10, 1, 0}});
   Sampler sampler(options);
   for (int step = 0; step < n; ++step) {
     std::vector<float> logits = test::random_floats(static_cast<std::size_t>(n_vocab), static_cast<unsigned>(step), 3);
-    if (coarse) {  // many equal logits, zeros of both signs, banned tokens
+    if (kind == Logits::AllEqual) std::ranges::fill(logits, 1.5F);
+    if (kind == Logits::Coarse) {  // many equal logits, zeros of both signs, banned tokens
       for (float& logit : logits) logit = std::trunc(logit) * (logit > 0 ? 1.0F : -1.0F) - 2;
       logits[5] = -std::numeric_limits<float>::infinity();
     }
@@ -72,29 +75,30 @@ void compare(const SamplerOptions& options, std::int32_t n_vocab, int n, bool co
 TEST(Sample, GreedyTakesTheLargestAndTheSmallestIdAmongEquals) {
   SamplerOptions options;
   options.temperature = 0;
-  compare(options, 3001, 8, false);
-  compare(options, 517, 8, true);
+  compare(options, 3001, 8, Logits::Fine);
+  compare(options, 517, 8, Logits::Coarse);
   options.repeat_penalty = 1.5;
-  compare(options, 517, 24, true);
+  compare(options, 517, 24, Logits::Coarse);
 }
 TEST(Sample, TopKTopPMinPAndTemperatureAreThoseOfTheEngine) {
   SamplerOptions options;
   options.seed = 99;
-  compare(options, 5003, 12, false);
+  compare(options, 5003, 12, Logits::Fine);
   options.top_k = 1000;
   options.top_p = 0.8;
   options.min_p = 0;
   options.temperature = 1.7;
-  compare(options, 5003, 8, false);
+  compare(options, 5003, 8, Logits::Fine);
   options.top_p = 1;
   options.min_p = 0.3;
-  compare(options, 900, 8, true);  // fewer tokens than top_k
+  compare(options, 900, 8, Logits::Coarse);  // fewer tokens than top_k
 }
 TEST(Sample, EqualLogitsByThousandsKeepTheSmallestIds) {
   SamplerOptions options;
   options.top_p = 1;
   options.min_p = 0;
-  compare(options, 9000, 6, true);
+  compare(options, 9000, 6, Logits::Coarse);
+  compare(options, 9000, 3, Logits::AllEqual);  // more than the candidates that fit
 }
 TEST(Sample, PenaltiesForgetWhatLeavesTheWindow) {
   SamplerOptions options;
@@ -103,7 +107,7 @@ TEST(Sample, PenaltiesForgetWhatLeavesTheWindow) {
   options.frequency_penalty = 0.7;
   options.penalty_window = 5;
   options.seed = 3;
-  compare(options, 40, 30, true);
+  compare(options, 40, 30, Logits::Coarse);
 }
 
 TEST(Sample, StopsAtAnEndTokenAtTheLimitAndAtTheEndOfTheContext) {
