@@ -260,11 +260,11 @@ inline void store_rows(typename V::F acc, int n_rows, float* out) {
   for (int r = 0; r < n_rows; ++r) out[r] = all[r];
 }
 
-/// Bytes ahead that a step asks for: the first block of tokens streams the panel from memory. One token: 0, the lines of the group
-/// itself before their first use, is the best on Zen 4, where the hardware runs ahead by itself. More tokens stay too long at a
-/// group for that (docs/profiling.md).
+/// Bytes ahead that a step asks for: the first block of tokens streams the panel from memory. One token (in two terms: two columns):
+/// 0, the lines of the group itself before their first use, is the best on Zen 4, where the hardware runs ahead by itself. More
+/// columns stay too long at a group for that (docs/profiling.md).
 template <int C>
-constexpr int prefetch_bytes = C == 1 ? 0 : 4096;
+constexpr int prefetch_bytes = C <= 2 ? 0 : 4096;
 
 template <class V, class T, int C>
 void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_tokens, int n_rows, float* out, int64_t out_stride) {
