@@ -2,7 +2,7 @@
 # takes into apr_kernels. One run of nvcc per module. No CUDA library is linked: the driver loads the image.
 #
 # APR_CUDA_KERNEL_ARCHITECTURES: SASS for each, and PTX of the first, so that every device from there on can run. The short
-# default keeps a build on two cores fast; a release takes "80;86;89;90;100;120".
+# default keeps a build on two cores fast; a release takes "75;80;86;89;90;100;120".
 set(APR_CUDA_KERNEL_ARCHITECTURES "80;90" CACHE STRING "Compute capabilities that the kernels are compiled for")
 
 set(apr_cuda_gencode)

@@ -10,7 +10,6 @@ endif()
 add_library(apr_flags INTERFACE)
 target_compile_options(apr_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor -Werror -ffp-contract=off>)
-target_compile_options(apr_flags INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
 # gcc 12 reports std::string concatenation as overlapping memcpy (GCC bug 105651).
 target_compile_options(apr_flags INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
 if(APR_SANITIZE)
@@ -34,5 +33,4 @@ endif()
 find_program(APR_CCACHE ccache)
 if(APR_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${APR_CCACHE})
-  set(CMAKE_CUDA_COMPILER_LAUNCHER ${APR_CCACHE})
 endif()

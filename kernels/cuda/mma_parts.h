@@ -1,6 +1,6 @@
 // The wide matrix products as four (two) of 8 x 8 x 16: what compute capability 7.5 has. The fragments of the wide ones are
 // those of the small ones side by side: registers a0, a2 (b0, b1) are the halves of k, a0, a1 the halves of the rows.
-// Included by shim.h alone, behind mma_8x8x16.
+// Included behind mma_8x8x16, by shim.h and the emulator.
 #pragma once
 
 namespace apr::kernels::cuda {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "apr/kernels/cuda_kernels.h"
 #include "apr_command.h"
@@ -22,22 +23,29 @@ RunOptions with_fake_driver(const std::string& says) {
   return {.env = {{"LD_LIBRARY_PATH", folder}, {"FAKE_CUDA", says}}};
 }
 
+/// The environment in which there is no driver, whatever this machine has: what the loader finds first is no library.
+RunOptions without_driver(const TempFolder& folder) {
+  std::ofstream(folder.path("libcuda.so.1")).put('\n');
+  return {.env = {{"LD_LIBRARY_PATH", std::filesystem::path(folder.path("libcuda.so.1")).parent_path().string()}}};
+}
+
 /// Whether the kernels are in this binary: a build with nvcc has them once they are embedded.
 bool cuda_built() { return !kernels::cuda::modules().empty(); }
 
 TEST(Device, CudaWithoutADriverExitsWith9AndSaysWhatIsMissing) {
   const TinyModel model;
-  if (std::filesystem::exists("/dev/nvidiactl")) GTEST_SKIP() << "this machine has a driver";
+  const TempFolder hiding;
+  const RunOptions no_driver = without_driver(hiding);
   for (const char* command : {"run", "profile"}) {
     std::vector<std::string> args = {command, model.path, "--device", "cuda"};
     if (args[0] == "run") args.insert(args.end(), {"--raw", "hello", "-n", "2"});
-    const RunResult result = apr_command(args);
+    const RunResult result = apr_command(args, no_driver);
     EXPECT_EQ(result.status, 9) << result.all();
     EXPECT_EQ(result.out, "");
     EXPECT_NE(result.err.find("CUDA cannot be used: "), std::string::npos) << result.all();
     EXPECT_NE(result.err.find(cuda_built() ? "libcuda.so.1" : "built without it"), std::string::npos) << result.all();
     EXPECT_NE(result.err.find("--device cpu"), std::string::npos) << "a way out: " << result.all();
-    const auto error = apr_json(args, 9)["error"];
+    const auto error = apr_json(args, 9, no_driver)["error"];
     EXPECT_EQ(error["code"], "unsupported");
     EXPECT_EQ(error["field"], "--device");
   }
