@@ -1,5 +1,7 @@
 #include "src/engine/fast/worker_team.h"
 
+#include <sched.h>
+
 #include <chrono>
 
 namespace apr::engine {
@@ -20,12 +22,31 @@ void spin_until(Ready ready) noexcept {
   }
 }
 
+/// The CPUs that this thread may use; empty where there are more than a mask holds.
+std::vector<int> allowed_cpus() {
+  cpu_set_t mask;
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(static_cast<std::size_t>(cpu), &mask)) cpus.push_back(cpu);
+  return cpus;
+}
+
+/// A wish: where the system refuses, the thread stays free.
+void stay_on(const std::vector<int>& cpus) noexcept {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  for (const int cpu : cpus) CPU_SET(static_cast<std::size_t>(cpu), &mask);
+  sched_setaffinity(0, sizeof mask, &mask);
+}
+
 /// Between two tokens a worker spins this long before it sleeps: sampling and printing take less.
 constexpr std::chrono::microseconds kAwake{200};
 
 }  // namespace
 
-WorkerTeam::WorkerTeam(unsigned n_threads) : n_threads_(n_threads) {
+WorkerTeam::WorkerTeam(unsigned n_threads) : cpus_(allowed_cpus()), n_threads_(n_threads) {
+  if (cpus_.size() != n_threads || n_threads == 1) cpus_.clear();
   for (unsigned i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 
@@ -39,6 +60,7 @@ WorkerTeam::~WorkerTeam() {
 }
 
 void WorkerTeam::work(unsigned thread) {
+  if (!cpus_.empty()) stay_on({cpus_[thread]});
   for (std::uint64_t seen = 0;;) {
     const auto has_work = [&] { return stop_.load(std::memory_order_relaxed) || generation_.load() != seen; };
     const auto asleep_at = std::chrono::steady_clock::now() + kAwake;
@@ -61,8 +83,11 @@ void WorkerTeam::run(const std::function<void(unsigned)>& body) {
     generation_.fetch_add(1, std::memory_order_release);
   }
   wake_.notify_all();
+  const bool bound = !cpus_.empty() && allowed_cpus() == cpus_;  // unless someone has moved the caller since
+  if (bound) stay_on({cpus_[0]});
   body(0);
   barrier();
+  if (bound) stay_on(cpus_);
 }
 
 void WorkerTeam::barrier() noexcept {
