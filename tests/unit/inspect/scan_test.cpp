@@ -195,18 +195,14 @@ TEST(Damage, CodesAloneAreFoundWhereTheScalesAreSound) {
   }
 }
 
-// As trained models have them. Red with: narrow fields judged like the others; two blocks judged alone.
-TEST(Damage, ScalesOfSubBlocksAndAFewBlocksDoNotSpeakAlone) {
+// As trained models have them. Red with: narrow fields judged like the others.
+TEST(Damage, ScalesOfSubBlocksDoNotSpeakAlone) {
   const Weights weights(TensorType::Q6_K);
   const std::size_t scales = 192, n_blocks = 100;
   const std::uint64_t at = weights.offset + 10ULL * weights.block;
   std::string patch = weights.bytes.substr(at, n_blocks * weights.block);
   for (std::size_t b = 0; b < n_blocks; ++b) patch.replace(b * weights.block + scales, 16, noise(16, b + 1));
   EXPECT_EQ(weights.damage(at, patch).ranges.size(), 0U);
-  const std::uint64_t last = weights.offset + weights.size - 2ULL * weights.block;  // the codes of the last two blocks
-  patch = weights.bytes.substr(last, 2 * weights.block);
-  for (std::size_t b = 0; b < 2; ++b) patch.replace(b * weights.block, 128, std::string(64, '\x31') + noise(64, b + 1));
-  EXPECT_EQ(weights.damage(last, patch).ranges.size(), 0U);
 }
 
 TEST(Damage, RangesStandInTheOrderOfTheFileWhoeverFoundThem) {
