@@ -69,6 +69,6 @@ step "Is it healthy" "a failed gate says what it compared and what it found; doc
 if [ "$model" = "$smollm2" ]; then show qa "$model"; else show qa "$model" || [ $? = 5 ]; fi
 done_step
 step "Run it" "run the command above by itself with -v"
-show run "$model" "What is the capital of France?" -n 48 --temp 0 -v
+show run "$model" "Name the three primary colors." -n 48 --temp 0 -v
 done_step
 printf '\nReady in %d s. The program: %s\nTry: %s run %s "Why is the sky blue?"\n' $((SECONDS - script_start)) "$apr" "$apr" "$model"
