@@ -116,7 +116,7 @@ TEST(FastExecutor, ACacheOfInt8IsSmallerAndNearlyAsGood) {
     EXPECT_EQ(q8_0->memory().kv_bytes * (half_group ? 32 : 64), f16->memory().kv_bytes * (half_group ? 18 : 34)) << name;
   }
   const model::Model model = model::load_model(golden_folder("llama"));
-  EXPECT_THROW(make_fast_executor(model.plan, {.n_ctx = 64, .kv_type = TensorType::Q4_0}), Error);
+  EXPECT_THROW((void)make_fast_executor(model.plan, {.n_ctx = 64, .kv_type = TensorType::Q4_0}), Error);
 }
 
 TEST(FastExecutor, WeightsLeftInTheFileGiveTheSameBits) {
