@@ -39,7 +39,7 @@ constexpr int64_t kAhead = 6144;  // one window and a half: nearer and farther w
 /// Counts segments of at most 16 or of 32 bytes, four or two to a vector.
 template <int Segments>
 void count_short(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, NibbleCounts* counts) {
-  const auto mask = static_cast<__mmask16>((1U << width) - 1);
+  const auto mask = static_cast<__mmask16>((1ULL << width) - 1);  // of 16 bytes at most; not used for 32
   const auto vector = [&](int64_t i, int64_t n) {  // the first n of its segments
     const uint8_t* p = bytes + stride * Segments * i;
     if constexpr (Segments == 4) {
