@@ -11,24 +11,15 @@
 #include "apr/engine/executor.h"
 #include "apr/kernels/dispatch.h"
 #include "apr/model/architecture.h"
+#include "tests/support/executor_logits.h"
 #include "tests/support/golden_model.h"
 
 namespace apr::engine {
 namespace {
 
+using test::all_logits;
 using test::golden_folder;
 using test::golden_logits;
-
-std::vector<float> all_logits(Executor& executor, std::span<const std::int32_t> tokens, std::size_t chunk) {
-  const std::size_t n_vocab = executor.plan().hparams.n_vocab;
-  std::vector<float> logits(tokens.size() * n_vocab, NAN);
-  for (std::size_t at = 0; at < tokens.size(); at += chunk) {
-    const std::size_t n = std::min(chunk, tokens.size() - at);
-    executor.forward(tokens.subspan(at, n), static_cast<std::uint32_t>(at), LogitsRequest::All,
-                     std::span(logits).subspan(at * n_vocab, n * n_vocab));
-  }
-  return logits;
-}
 
 // The weights of these models are BF16 or F32: only the f16 cache is less exact than the reference.
 TEST(FastExecutor, GoldenModelsAgreeWithFloat64) {

@@ -10,6 +10,7 @@
 #include "apr/engine/executor.h"
 #include "apr/kernels/dispatch.h"
 #include "apr/model/architecture.h"
+#include "tests/support/executor_logits.h"
 #include "tests/support/golden_model.h"
 #include "tests/support/json_builder.h"
 #include "tests/support/random_model.h"
@@ -17,21 +18,12 @@
 namespace apr::engine {
 namespace {
 
+using test::all_logits;
+
 std::vector<std::int32_t> some_tokens(std::size_t n) {
   std::vector<std::int32_t> tokens(n);
   for (std::size_t i = 0; i < n; ++i) tokens[i] = static_cast<std::int32_t>((i * 37 + 11) % 300);
   return tokens;
-}
-
-std::vector<float> all_logits(Executor& executor, std::span<const std::int32_t> tokens, std::size_t chunk) {
-  const std::size_t n_vocab = executor.plan().hparams.n_vocab;
-  std::vector<float> logits(tokens.size() * n_vocab, NAN);
-  for (std::size_t at = 0; at < tokens.size(); at += chunk) {
-    const std::size_t n = std::min(chunk, tokens.size() - at);
-    executor.forward(tokens.subspan(at, n), static_cast<std::uint32_t>(at), LogitsRequest::All,
-                     std::span(logits).subspan(at * n_vocab, n * n_vocab));
-  }
-  return logits;
 }
 
 // Only the value projection and the head are quantised: with their input in 8 bits the error would be above 1e-5.
