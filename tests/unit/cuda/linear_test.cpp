@@ -123,6 +123,20 @@ TEST_P(Linear, OneColumnIsTheSumInDoubleAndEightColumnsAreTheSameBits) {
   }
 }
 
+/// One matrix of n_rows x n_cols on n_columns columns that are ready, into floats.
+LinearParams product(const TestMatrix& matrix, const CudaActivations& ready, const CudaBuffer<float>& out, std::int32_t n_cols,
+                     std::int32_t n_rows, std::int32_t n_columns) {
+  LinearParams p{};
+  p.matrix[0] = matrix.view(0, false);
+  p.n_matrices = 1;
+  p.n_cols = n_cols;
+  p.n_columns = n_columns;
+  p.ready = ready.view();
+  p.out = out.address();
+  p.out_stride = n_rows;
+  return p;
+}
+
 TEST_P(Linear, ANanInTheInputOrAWeightReachesTheResult) {
   const std::int32_t n_cols = 512, n_rows = 32;
   Emulator emulator;
@@ -134,15 +148,7 @@ TEST_P(Linear, ANanInTheInputOrAWeightReachesTheResult) {
     CudaActivations ready(emulator, "ready", n_cols, n_columns);
     CudaBuffer<float> out(emulator, "out", std::vector<float>(static_cast<std::size_t>(n_rows * n_columns)), MemoryKind::Mutable);
     emulator.run(launch_prepare({x.address(), 0, ready.view(), n_cols, n_cols, n_columns, 0}));
-    LinearParams p{};
-    p.matrix[0] = matrix.view(0, false);
-    p.n_matrices = 1;
-    p.n_cols = n_cols;
-    p.n_columns = n_columns;
-    p.ready = ready.view();
-    p.out = out.address();
-    p.out_stride = n_rows;
-    emulator.run(launch_linear(p, kSmall));
+    emulator.run(launch_linear(product(matrix, ready, out, n_cols, n_rows, n_columns), kSmall));
     for (std::int32_t i = 0; i < n_rows * n_columns; ++i) {
       EXPECT_EQ(std::isnan(out[static_cast<std::size_t>(i)]), i >= n_rows * (n_columns - 1)) << i;
     }
@@ -246,15 +252,7 @@ TEST(LinearMix, ManyRowTilesShareABlockAndTheLastBlockLacksSome) {
       CudaActivations ready(emulator, "ready", n_cols, n_columns);
       CudaBuffer<float> out(emulator, "out", static_cast<std::size_t>(n_rows * n_columns));
       emulator.run(launch_prepare({x.address(), 0, ready.view(), n_cols, n_cols, n_columns, 0}));
-      LinearParams p{};
-      p.matrix[0] = matrix.view(0, false);
-      p.n_matrices = 1;
-      p.n_cols = n_cols;
-      p.n_columns = n_columns;
-      p.ready = ready.view();
-      p.out = out.address();
-      p.out_stride = n_rows;
-      emulator.run(launch_linear(p, kSmall), {.seed = 5});
+      emulator.run(launch_linear(product(matrix, ready, out, n_cols, n_rows, n_columns), kSmall), {.seed = 5});
       for (std::int32_t i = 0; i < n_rows * n_columns; ++i) {
         const Expected expected = dot(matrix, ready, n_cols, i % n_rows, i / n_rows);
         const double error = std::abs(static_cast<double>(out[static_cast<std::size_t>(i)]) - expected.value);
