@@ -77,8 +77,7 @@ float decode_small(unsigned code, const SmallFloat& format) {
     case Specials::NegZeroNan:
       if (negative && magnitude == 0) return kNaN;
       break;
-    case Specials::None:
-      break;
+    case Specials::None: break;
   }
   const int implicit_one = exponent == 0 ? 0 : 1 << format.mantissa_bits;
   const int power = (exponent == 0 ? 1 : exponent) - format.bias - format.mantissa_bits;
@@ -143,36 +142,21 @@ void dequantize_apr_q4(const void* src, float* dst, std::int64_t n_blocks) {
 
 QuantKernels container_kernels(TensorType type) noexcept {
   switch (type) {
-    case TensorType::Bool:
-      return {dequantize_bool, nullptr};
-    case TensorType::U8:
-      return {dequantize_plain<std::uint8_t>, nullptr};
-    case TensorType::U16:
-      return {dequantize_plain<std::uint16_t>, nullptr};
-    case TensorType::U32:
-      return {dequantize_plain<std::uint32_t>, nullptr};
-    case TensorType::U64:
-      return {dequantize_plain<std::uint64_t>, nullptr};
-    case TensorType::F8_E4M3:
-      return {dequantize_f8<kE4M3>, nullptr};
-    case TensorType::F8_E5M2:
-      return {dequantize_f8<kE5M2>, nullptr};
-    case TensorType::F8_E8M0:
-      return {dequantize_e8m0, nullptr};
-    case TensorType::F8_E4M3FNUZ:
-      return {dequantize_f8<kE4M3Fnuz>, nullptr};
-    case TensorType::F8_E5M2FNUZ:
-      return {dequantize_f8<kE5M2Fnuz>, nullptr};
-    case TensorType::F4:
-      return {dequantize_f4, nullptr};
-    case TensorType::F6_E2M3:
-      return {dequantize_f6<kE2M3>, nullptr};
-    case TensorType::F6_E3M2:
-      return {dequantize_f6<kE3M2>, nullptr};
-    case TensorType::AprQ4:
-      return {dequantize_apr_q4, nullptr};
-    default:
-      return {nullptr, nullptr};
+    case TensorType::Bool: return {dequantize_bool, nullptr};
+    case TensorType::U8: return {dequantize_plain<std::uint8_t>, nullptr};
+    case TensorType::U16: return {dequantize_plain<std::uint16_t>, nullptr};
+    case TensorType::U32: return {dequantize_plain<std::uint32_t>, nullptr};
+    case TensorType::U64: return {dequantize_plain<std::uint64_t>, nullptr};
+    case TensorType::F8_E4M3: return {dequantize_f8<kE4M3>, nullptr};
+    case TensorType::F8_E5M2: return {dequantize_f8<kE5M2>, nullptr};
+    case TensorType::F8_E8M0: return {dequantize_e8m0, nullptr};
+    case TensorType::F8_E4M3FNUZ: return {dequantize_f8<kE4M3Fnuz>, nullptr};
+    case TensorType::F8_E5M2FNUZ: return {dequantize_f8<kE5M2Fnuz>, nullptr};
+    case TensorType::F4: return {dequantize_f4, nullptr};
+    case TensorType::F6_E2M3: return {dequantize_f6<kE2M3>, nullptr};
+    case TensorType::F6_E3M2: return {dequantize_f6<kE3M2>, nullptr};
+    case TensorType::AprQ4: return {dequantize_apr_q4, nullptr};
+    default: return {nullptr, nullptr};
   }
 }
 

@@ -90,9 +90,7 @@ const KernelTable* named_variant(std::span<const IsaVariant> variants, std::stri
       .help(close.empty() ? "" : "did you mean " + joined(close) + "?");
 }
 
-void force_isa(std::string_view name) {
-  forced_table.store(named_variant(isa_variants(), name));
-}
+void force_isa(std::string_view name) { forced_table.store(named_variant(isa_variants(), name)); }
 
 const KernelTable& active() {
   if (const KernelTable* forced = forced_table.load()) return *forced;
@@ -100,12 +98,8 @@ const KernelTable& active() {
   return *best;
 }
 
-DequantizeFn dequantizer(TensorType type) {
-  return kernels_of(type).dequantize;
-}
-QuantizeFn quantizer(TensorType type) {
-  return kernels_of(type).quantize;
-}
+DequantizeFn dequantizer(TensorType type) { return kernels_of(type).dequantize; }
+QuantizeFn quantizer(TensorType type) { return kernels_of(type).quantize; }
 
 bool decode(TensorType type, std::span<const std::byte> tensor_bytes, std::uint64_t first_element,
             std::span<float> out) {

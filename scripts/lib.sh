@@ -32,7 +32,7 @@ need_packages() {
 
 build_packages=(build-essential cmake ninja-build ccache git pkg-config libcli11-dev libfmt-dev libspdlog-dev libeigen3-dev
                 nlohmann-json3-dev zlib1g-dev libssl-dev libpcre2-dev libutf8proc-dev)
-test_packages=(libgtest-dev libgmock-dev libbenchmark-dev libboost-context-dev clang-14 libclang-rt-14-dev python3
+test_packages=(libgtest-dev libgmock-dev libbenchmark-dev libboost-context-dev clang-14 clang-format-14 libclang-rt-14-dev python3
                python3-jsonschema binutils time)
 fetch_packages=(python3 python3-pip python3-venv unzip ca-certificates)
 

@@ -3,7 +3,8 @@
 // instructions that the machine lacks; tests/lint/isa_objects.py checks the objects for that.
 #include "apr/kernels/ops.h"
 #include "apr/kernels/quant.h"
-// clang-format off: these three first
+// These three first.
+// clang-format off
 #include "kernels/cpu/quant/common.inl"
 #include "kernels/cpu/quant/iq_grids.inl"
 #include "kernels/cpu/quant/k_fit.inl"
@@ -70,7 +71,8 @@ enum GgmlId : int {
 #else
 #include "kernels/cpu/simd/portable.inl"
 #endif
-// clang-format off: in this order
+// In this order.
+// clang-format off
 #include "kernels/cpu/ops/panel.inl"
 #include "kernels/cpu/ops/panel_types.inl"
 #include "kernels/cpu/ops/probe.inl"

@@ -2,8 +2,8 @@
 //
 // A block has one kv head, one split of its positions and one column, with all query heads that share the kv head: the
 // cache is read once for all of them. Scores: a thread per position. Values: a thread per eight elements and stride of
-// positions. The softmax is online over chunks of 256 positions. The last block of a kv head to arrive adds the splits in
-// order, so the result does not depend on which one that is.
+// positions. The softmax is online over chunks of 256 positions. The last block of a kv head to arrive adds the splits
+// in order, so the result does not depend on which one that is.
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/shared_layout.h"
 
@@ -26,7 +26,8 @@ APR_DEVICE void fill_turns(const HeadParams& p, int position, Shared<float> turn
 
 /// One head, norm and rotation, by one warp: element pairs from `in`, written to `out` (may be the same memory).
 template <class Out>
-APR_DEVICE void finish_head(const HeadParams& p, Global<const float> in, Global<const float> weight, Shared<const float> turn, Out out) {
+APR_DEVICE void finish_head(const HeadParams& p, Global<const float> in, Global<const float> weight,
+                            Shared<const float> turn, Out out) {
   float norm = 1.0f;
   if (given(weight)) {
     float sum = 0;
@@ -94,7 +95,8 @@ APR_KERNEL(store_kv, StoreKvParams, 128, 8) {
     Global<uint16_t> out = global<uint16_t>(h.k_cache) + cache_at(h, state.slot, head - h.n_heads, state.position);
     finish_head(h, in, global<const float>(h.k_norm), Shared<const float>(turn), ToHalf{out});
   } else {
-    Global<uint16_t> out = global<uint16_t>(h.v_cache) + cache_at(h, state.slot, head - h.n_heads - h.n_kv_heads, state.position);
+    Global<uint16_t> out =
+        global<uint16_t>(h.v_cache) + cache_at(h, state.slot, head - h.n_heads - h.n_kv_heads, state.position);
     for (int i = lane(); i < h.head_dim; i += 32) out[i] = static_cast<uint16_t>(float_to_half(in[i]));
   }
 }
@@ -119,7 +121,8 @@ APR_DEVICE Task make_task(const AttentionParams& p, const Column& state) {
   return task;
 }
 
-/// Query heads into shared memory; with `fused` also the own key and value into the cache. Both are read behind a barrier.
+/// Query heads into shared memory; with `fused` also the own key and value into the cache. Both are read behind a
+/// barrier.
 APR_DEVICE void load_query(const AttentionParams& p, const Task& task, const Column& state, const AttentionShared& at) {
   const HeadParams& h = p.head;
   const int head0 = task.kv_head * task.group;
@@ -151,12 +154,13 @@ APR_DEVICE void load_query(const AttentionParams& p, const Task& task, const Col
 
 /// score[head][thread] = scale * query . key for Heads heads from `head0` on; a thread has one position.
 template <int Heads>
-APR_DEVICE void score_heads(const AttentionParams& p, const Task& task, const AttentionShared& at, int base, int head0) {
+APR_DEVICE void score_heads(const AttentionParams& p, const Task& task, const AttentionShared& at, int base,
+                            int head0) {
   const int position = base + thread(), head_dim = p.head.head_dim;
   float sum[Heads] = {};
   if (position < task.last) {
-    Global<const Word4> key = cast<const Word4>(global<const uint16_t>(p.head.k_cache) +
-                                                cache_at(p.head, task.slot, task.kv_head, position));
+    Global<const Word4> key =
+        cast<const Word4>(global<const uint16_t>(p.head.k_cache) + cache_at(p.head, task.slot, task.kv_head, position));
     Shared<const float> query = shared<const float>(at.query) + head0 * head_dim;
     for (int i = 0; i < head_dim / 8; ++i) {
       const Word4 words = key[i];
@@ -176,7 +180,8 @@ APR_DEVICE void score_heads(const AttentionParams& p, const Task& task, const At
   }
 }
 
-/// Scores of the chunk -> weights e^(score - highest); a warp per head. state[head] = highest, sum, shrink of what was before.
+/// Scores of the chunk -> weights e^(score - highest); a warp per head. state[head] = highest, sum, shrink of what was
+/// before.
 APR_DEVICE void weigh_chunk(const Task& task, const AttentionShared& at) {
   for (int head = warp(); head < task.group; head += n_threads() / 32) {
     Shared<float> score = shared<float>(at.score) + head * chunk, state = shared<float>(at.state) + 4 * head;
@@ -214,8 +219,9 @@ APR_DEVICE void add_values(const AttentionParams& p, const Task& task, const Att
     APR_UNROLL for (int i = 0; i < dims; ++i) acc[head][i] *= shrink;
   }
   const int n = task.last - base < chunk ? task.last - base : chunk;
-  Global<const Word4> values = cast<const Word4>(global<const uint16_t>(p.head.v_cache) +
-                                                 cache_at(p.head, task.slot, task.kv_head, base)) + thread() % per_row;
+  Global<const Word4> values =
+      cast<const Word4>(global<const uint16_t>(p.head.v_cache) + cache_at(p.head, task.slot, task.kv_head, base)) +
+      thread() % per_row;
   for (int i = stride; i < n; i += n_strides) {
     const Word4 words = values[i * per_row];
     const uint32_t word[4] = {words.x, words.y, words.z, words.w};
@@ -284,8 +290,8 @@ APR_DEVICE void attend(const AttentionParams& p, const Task& whole, const Attent
   sync();
 }
 
-/// True for the whole block that is the last of n to come here; what the others wrote before is then visible. What this block
-/// wrote must lie behind a barrier.
+/// True for the whole block that is the last of n to come here; what the others wrote before is then visible. What this
+/// block wrote must lie behind a barrier.
 APR_DEVICE bool last_to_arrive(Global<uint32_t> ticket, int n, Shared<uint32_t> word) {
   if (thread() == 0) {
     fence();

@@ -7,8 +7,8 @@ namespace apr::kernels::cuda {
 
 APR_DEVICE float nan_value() { return as_float(0x7FC00000u); }
 
-/// The sum over all threads, the same for each and in the same order always. `scratch` holds one f32 per warp; a barrier
-/// must come before it is used again.
+/// The sum over all threads, the same for each and in the same order always. `scratch` holds one f32 per warp; a
+/// barrier must come before it is used again.
 APR_DEVICE float block_sum(float value, Shared<float> scratch) {
   for (int step = 16; step > 0; step /= 2) value += shuffle_xor(value, step);
   if (lane() == 0) scratch[warp()] = value;
@@ -18,7 +18,8 @@ APR_DEVICE float block_sum(float value, Shared<float> scratch) {
   return sum;
 }
 
-/// What a group of 32 activations becomes, one value per lane. As quantize_activation of kernels/cpu/ops/elementwise.inl.
+/// What a group of 32 activations becomes, one value per lane. As quantize_activation of
+/// kernels/cpu/ops/elementwise.inl.
 struct Quantised {
   int q;
   float d, s;

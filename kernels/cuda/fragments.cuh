@@ -1,8 +1,8 @@
 // Tiles as fragments of the integer matrix product, and what turns its sums into floats.
 //
-// Lane 4 g + t of a warp holds, of rows g and g + 8, part t of each group of 32 columns. A product with the activations of
-// one group gives dots; two neighbouring groups (of Q6_K: groups q and q + 4) make "quad" q, whose scales lie together.
-// Both matrix kernels add a quad's terms by add_term in the same order, so that they give the same bits.
+// Lane 4 g + t of a warp holds, of rows g and g + 8, part t of each group of 32 columns. A product with the activations
+// of one group gives dots; two neighbouring groups (of Q6_K: groups q and q + 4) make "quad" q, whose scales lie
+// together. Both matrix kernels add a quad's terms by add_term in the same order, so that they give the same bits.
 #pragma once
 #include "kernels/cuda/shim.h"
 #include "kernels/cuda/tile_layout.h"
@@ -63,8 +63,8 @@ APR_DEVICE float factor(int odd) {
 /// The scales of quad q for the rows of this lane.
 template <class T>
 struct QuadScales {
-  Word4 words;   // K, K6: bytes in x, y; D: f16 in x, y; DM: in all four
-  Word2 d;       // K: f16 (d, dmin) of both rows; K6: x alone holds d of both
+  Word4 words;  // K, K6: bytes in x, y; D: f16 in x, y; DM: in all four
+  Word2 d;      // K: f16 (d, dmin) of both rows; K6: x alone holds d of both
 };
 template <class T>
 APR_DEVICE QuadScales<T> load_scales(Global<const uint8_t> tile, int q) {
@@ -100,7 +100,8 @@ APR_DEVICE float add_term(const QuadScales<T>& scales, int r, const int (&dot)[4
     const uint32_t d = r == 0 ? scales.d.x : scales.d.y;
     const float even = unsigned_byte(scales.words.x, 2 * r) * in.d[0] * static_cast<float>(dot[0]);
     const float both = fused(unsigned_byte(scales.words.x, 2 * r + 1) * in.d[1], static_cast<float>(dot[1]), even);
-    const float least = fused(unsigned_byte(scales.words.y, 2 * r + 1), in.s[1], unsigned_byte(scales.words.y, 2 * r) * in.s[0]);
+    const float least =
+        fused(unsigned_byte(scales.words.y, 2 * r + 1), in.s[1], unsigned_byte(scales.words.y, 2 * r) * in.s[0]);
     return fused(-high_half(d), least, fused(low_half(d), both, acc));
   } else if constexpr (T::scale == TileScale::K6) {
     const float d = r == 0 ? low_half(scales.d.x) : high_half(scales.d.x);

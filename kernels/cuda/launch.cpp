@@ -20,12 +20,8 @@ constexpr KernelInfo kKernels[] = {
 #undef APR_CUDA_KERNEL
 };
 
-std::int32_t ceil_div(std::int64_t a, std::int64_t b) {
-  return static_cast<std::int32_t>((a + b - 1) / b);
-}
-std::int32_t padded(std::int32_t n_cols) {
-  return ceil_div(n_cols, tile_cols) * tile_cols;
-}
+std::int32_t ceil_div(std::int64_t a, std::int64_t b) { return static_cast<std::int32_t>((a + b - 1) / b); }
+std::int32_t padded(std::int32_t n_cols) { return ceil_div(n_cols, tile_cols) * tile_cols; }
 
 template <class Params>
 Launch make_launch(KernelId id, const Params& params, std::array<std::int64_t, 3> grid, std::int32_t shared_bytes,
@@ -62,9 +58,7 @@ void require_shape(bool holds, const char* field, const char* expected, std::int
       .got(fmt::format("{}", found));
 }
 
-std::int32_t group_heads(const HeadParams& head) {
-  return head.n_heads / head.n_kv_heads;
-}
+std::int32_t group_heads(const HeadParams& head) { return head.n_heads / head.n_kv_heads; }
 
 void check_heads(const HeadParams& head) {
   require_shape(head.head_dim % 8 == 0 && head.head_dim <= 512, "head_dim", "a multiple of 8, at most 512",
@@ -80,12 +74,8 @@ bool is_float_tile(std::int32_t type) {
 
 }  // namespace
 
-std::span<const KernelInfo> kernels() noexcept {
-  return kKernels;
-}
-const KernelInfo& info(KernelId id) noexcept {
-  return kKernels[static_cast<std::size_t>(id)];
-}
+std::span<const KernelInfo> kernels() noexcept { return kKernels; }
+const KernelInfo& info(KernelId id) noexcept { return kKernels[static_cast<std::size_t>(id)]; }
 
 Launch launch_repack(const RepackParams& p) {
   const std::int64_t tiles = std::int64_t{ceil_div(p.n_rows, tile_rows)} * ceil_div(p.n_cols, tile_cols);
@@ -122,7 +112,8 @@ Launch launch_linear(LinearParams p, const DeviceShape& device) {
   }
   p.warps_k = 8;
   if (gated) p.warps_k = 2;
-  while (!gated && p.warps_k > 2 && row_tiles >= device.multiprocessors * 4 * (linear_warps * 2 / p.warps_k)) p.warps_k /= 2;
+  while (!gated && p.warps_k > 2 && row_tiles >= device.multiprocessors * 4 * (linear_warps * 2 / p.warps_k))
+    p.warps_k /= 2;
   const std::int32_t warps_r = linear_warps / p.warps_k;
   const std::int32_t units = gated ? ceil_div(p.matrix[0].n_rows, 32) : ceil_div(row_tiles, warps_r);
   const std::int32_t blocks = std::min(units, 2 * device.multiprocessors);
@@ -166,13 +157,9 @@ std::size_t attention_partial_elements(const AttentionParams& p) noexcept {
          static_cast<std::size_t>(p.n_splits) * static_cast<std::size_t>(p.head.head_dim + 2);
 }
 
-std::size_t sample_scratch_elements(std::int32_t n_vocab) noexcept {
-  return static_cast<std::size_t>(n_vocab);
-}
+std::size_t sample_scratch_elements(std::int32_t n_vocab) noexcept { return static_cast<std::size_t>(n_vocab); }
 
-bool attention_quantises(const HeadParams& head) noexcept {
-  return group_heads(head) * head.head_dim % 32 == 0;
-}
+bool attention_quantises(const HeadParams& head) noexcept { return group_heads(head) * head.head_dim % 32 == 0; }
 
 RopeTables make_rope_tables(std::span<const double> inverse_freq, std::int64_t n_ctx) {
   RopeTables tables;

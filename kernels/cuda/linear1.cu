@@ -1,8 +1,8 @@
 // Matrices times one column: the kernel of decoding.
 //
-// The matrix product has eight columns and one is wanted. So column j of the right side is the activations of group j of
-// the 256 and zero elsewhere: eight chained products leave, in one accumulator, the dots of all eight groups apart, each
-// where one lane applies its own scale. A weight costs well under one instruction.
+// The matrix product has eight columns and one is wanted. So column j of the right side is the activations of group j
+// of the 256 and zero elsewhere: eight chained products leave, in one accumulator, the dots of all eight groups apart,
+// each where one lane applies its own scale. A weight costs well under one instruction.
 #include "kernels/cuda/linear_common.cuh"
 
 namespace apr::kernels::cuda {
@@ -20,8 +20,8 @@ APR_DEVICE void tile_dots(const Planes<T>& planes, const OneColumn& in, int k, i
     // Columns are the eight halves of four groups, twice: a lane's word is of one half.
     const uint32_t own1 = in.q[64 * k + lane()], own2 = in.q[64 * k + 32 + lane()];
     APR_UNROLL for (int j = 0; j < 4; ++j) {
-      mma_k32<true>(first, fragment(planes, j, 0), fragment(planes, j, 1), fragment(planes, j, 2), fragment(planes, j, 3),
-                    n == 2 * j ? own1 : 0u, n == 2 * j + 1 ? own1 : 0u);
+      mma_k32<true>(first, fragment(planes, j, 0), fragment(planes, j, 1), fragment(planes, j, 2),
+                    fragment(planes, j, 3), n == 2 * j ? own1 : 0u, n == 2 * j + 1 ? own1 : 0u);
     }
     APR_UNROLL for (int j = 0; j < 4; ++j) {
       mma_k32<true>(second, fragment(planes, 4 + j, 0), fragment(planes, 4 + j, 1), fragment(planes, 4 + j, 2),
@@ -37,7 +37,8 @@ APR_DEVICE void tile_dots(const Planes<T>& planes, const OneColumn& in, int k, i
 }
 
 template <class T>
-APR_DEVICE void add_tile(const Planes<T>& planes, const QuadScales<T>& scales, const OneColumn& in, int k, float (&acc)[2]) {
+APR_DEVICE void add_tile(const Planes<T>& planes, const QuadScales<T>& scales, const OneColumn& in, int k,
+                         float (&acc)[2]) {
   int first[4] = {0, 0, 0, 0}, second[4] = {0, 0, 0, 0};
   tile_dots(planes, in, k, first, second);
   const int t = lane() % 4;
@@ -61,7 +62,8 @@ APR_DEVICE void add_tile(const Planes<T>& planes, const QuadScales<T>& scales, c
 
 /// Rows g and g + 8 of a row tile times the column, over this warp's tiles; this lane's part of both.
 template <int Id>
-APR_DEVICE void row_tile_dot(Global<const uint8_t> tiles, int first, int step, int n_tiles, OneColumn in, float (&acc)[2]) {
+APR_DEVICE void row_tile_dot(Global<const uint8_t> tiles, int first, int step, int n_tiles, OneColumn in,
+                             float (&acc)[2]) {
   using T = TileType<Id>;
   acc[0] = acc[1] = 0;
   if constexpr (T::is_float) {
@@ -77,7 +79,8 @@ APR_DEVICE void row_tile_dot(Global<const uint8_t> tiles, int first, int step, i
     }
   } else {
     if (first >= n_tiles) return;
-    // One tile ahead, in two sets of registers that take turns: copying one to the other would cost an instruction a word.
+    // One tile ahead, in two sets of registers that take turns: copying one to the other would cost an instruction a
+    // word.
     const int stride = step * T::bytes, t = lane() % 4;
     Global<const uint8_t> tile = tiles + first * T::bytes;
     Planes<T> even, odd;
@@ -103,17 +106,14 @@ APR_DEVICE void row_tile_dot(Global<const uint8_t> tiles, int first, int step, i
   }
 }
 
-APR_DEVICE void any_row_tile_dot(int type, Global<const uint8_t> tiles, int first, int step, int n_tiles, const OneColumn& in,
-                                 float (&acc)[2]) {
+APR_DEVICE void any_row_tile_dot(int type, Global<const uint8_t> tiles, int first, int step, int n_tiles,
+                                 const OneColumn& in, float (&acc)[2]) {
   switch (type) {
-#define APR_ROW_TILE(id)                                       \
-  case id:                                                     \
-    row_tile_dot<id>(tiles, first, step, n_tiles, in, acc);    \
-    break;
+#define APR_ROW_TILE(id) \
+  case id: row_tile_dot<id>(tiles, first, step, n_tiles, in, acc); break;
     APR_FOR_TILE_TYPES(APR_ROW_TILE)
 #undef APR_ROW_TILE
-    default:
-      break;
+    default: break;
   }
 }
 

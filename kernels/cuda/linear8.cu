@@ -4,9 +4,9 @@
 
 namespace apr::kernels::cuda {
 
-/// The activations of this lane's columns: q of the column of the right side that it holds (g); d and s, at `at`, of the two
-/// columns of the result that it holds (2 t, 2 t + 1): offsets take half the registers of addresses. A column that does not
-/// exist reads the first one.
+/// The activations of this lane's columns: q of the column of the right side that it holds (g); d and s, at `at`, of
+/// the two columns of the result that it holds (2 t, 2 t + 1): offsets take half the registers of addresses. A column
+/// that does not exist reads the first one.
 struct EightColumns {
   Global<const uint32_t> q;
   Global<const float> d, s;
@@ -29,7 +29,8 @@ APR_DEVICE QuadInput quad_input(const EightColumns& in, int k, int q, int c) {
 }
 
 template <class T>
-APR_DEVICE void add_quad(const Planes<T>& planes, Global<const uint8_t> tile, const EightColumns& in, int k, int q, float (&acc)[4]) {
+APR_DEVICE void add_quad(const Planes<T>& planes, Global<const uint8_t> tile, const EightColumns& in, int k, int q,
+                         float (&acc)[4]) {
   const int t = lane() % 4;
   int dots[4][4] = {};  // [even, odd group; of Q6_K: both halves of each][register]
   if constexpr (T::scale == TileScale::K6) {
@@ -57,8 +58,8 @@ APR_DEVICE void add_quad(const Planes<T>& planes, Global<const uint8_t> tile, co
   }
 }
 
-/// sums[row][column] of one row tile over this warp's tiles. What it can work out again is no argument: it would be kept in
-/// registers over the loops of every type.
+/// sums[row][column] of one row tile over this warp's tiles. What it can work out again is no argument: it would be
+/// kept in registers over the loops of every type.
 template <int Id>
 APR_DEVICE void row_tile_product(const LinearParams& p, const RowTile& own, Shared<float> sums) {
   using T = TileType<Id>;
@@ -108,14 +109,11 @@ APR_DEVICE void row_tile_product(const LinearParams& p, const RowTile& own, Shar
 
 APR_DEVICE void any_row_tile_product(const LinearParams& p, const RowTile& own, Shared<float> sums) {
   switch (p.matrix[own.matrix].type) {
-#define APR_ROW_TILE(id)                \
-  case id:                              \
-    row_tile_product<id>(p, own, sums); \
-    break;
+#define APR_ROW_TILE(id) \
+  case id: row_tile_product<id>(p, own, sums); break;
     APR_FOR_TILE_TYPES(APR_ROW_TILE)
 #undef APR_ROW_TILE
-    default:
-      break;
+    default: break;
   }
 }
 

@@ -1,8 +1,8 @@
 // Which row tile a warp has, and what becomes of the sums: shared by the matrix kernels.
 //
-// The row tiles of all matrices are numbered through. A unit is what a block does between two barriers: warps_r row tiles,
-// each by warps_k warps that take every warps_k-th tile of its columns. Of a gated pair a unit is 32 rows: row tiles 0, 1
-// of the gate and 0, 1 of the other matrix. Blocks take units block_x, block_x + grid_x, ...
+// The row tiles of all matrices are numbered through. A unit is what a block does between two barriers: warps_r row
+// tiles, each by warps_k warps that take every warps_k-th tile of its columns. Of a gated pair a unit is 32 rows: row
+// tiles 0, 1 of the gate and 0, 1 of the other matrix. Blocks take units block_x, block_x + grid_x, ...
 #pragma once
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/fragments.cuh"
@@ -58,7 +58,8 @@ APR_DEVICE void prefetch_first_unit(const LinearParams& p) {
 }
 
 /// The sum over the warps that share a row tile, in order. `sums` holds [warp][16][columns].
-APR_DEVICE float sum_warps(const LinearParams& p, Shared<const float> sums, int slot, int row, int column, int n_columns) {
+APR_DEVICE float sum_warps(const LinearParams& p, Shared<const float> sums, int slot, int row, int column,
+                           int n_columns) {
   float total = 0;
   for (int w = 0; w < p.warps_k; ++w) total += sums[((slot * p.warps_k + w) * 16 + row) * n_columns + column];
   return total;
@@ -81,7 +82,8 @@ APR_DEVICE float gated(LinearOutput kind, float gate, float up) {
   return gate / (1.0f + exponential(-u)) * up;
 }
 /// One warp: the 32 activations of a gated unit, for one column.
-APR_DEVICE void store_gated(const LinearParams& p, Shared<const float> sums, int unit, int column, int n_columns, int out_column) {
+APR_DEVICE void store_gated(const LinearParams& p, Shared<const float> sums, int unit, int column, int n_columns,
+                            int out_column) {
   const int i = lane(), row = 32 * unit + i;
   float value = 0;
   if (row < p.matrix[0].n_rows) {

@@ -12,7 +12,14 @@ APR_DEVICE int read_u16(Global<const uint8_t> p) {
 }
 
 template <int Id>
-constexpr int file_block_bytes = Id == 2 ? 18 : Id == 3 ? 20 : Id == 6 ? 22 : Id == 7 ? 24 : Id == 8 ? 34 : Id == 12 ? 144 : Id == 13 ? 176 : 210;
+constexpr int file_block_bytes = Id == 2    ? 18
+                                 : Id == 3  ? 20
+                                 : Id == 6  ? 22
+                                 : Id == 7  ? 24
+                                 : Id == 8  ? 34
+                                 : Id == 12 ? 144
+                                 : Id == 13 ? 176
+                                            : 210;
 template <int Id>
 constexpr bool file_super_block = Id >= 12 && Id <= 14;
 
@@ -112,15 +119,18 @@ APR_DEVICE void write_planes(const FileRow (&rows)[2], Global<uint8_t> tile) {
           word |= static_cast<uint32_t>(low ? code & 15 : code >> extra) << (8 * b + 4 * h);
           if constexpr (T::low_nibbles) {
             high_bits[0] |= static_cast<uint32_t>(low ? code >> 4 : code & 1) << (8 * b + 2 * reg + 1 - h);
-          } else if constexpr (extra == 1) high_bits[0] |= static_cast<uint32_t>(code & 1) << (8 * b + 4 * h + reg);
-          if constexpr (extra == 2) high_bits[reg >> 1] |= static_cast<uint32_t>(code & 3) << (8 * b + 2 * (2 * h + (reg & 1)));
+          } else if constexpr (extra == 1)
+            high_bits[0] |= static_cast<uint32_t>(code & 1) << (8 * b + 4 * h + reg);
+          if constexpr (extra == 2)
+            high_bits[reg >> 1] |= static_cast<uint32_t>(code & 3) << (8 * b + 2 * (2 * h + (reg & 1)));
         }
       }
       cast<uint32_t>(tile + (512 * p + own))[reg] = word;
     }
     if constexpr (extra == 1) cast<uint32_t>(tile + (T::extra_at + own))[p] = high_bits[0];
     if constexpr (extra == 2) {
-      for (int i = 0; i < 2; ++i) cast<uint32_t>(tile + (T::extra_at + 512 * (p / 2) + own))[2 * (p % 2) + i] = high_bits[i];
+      for (int i = 0; i < 2; ++i)
+        cast<uint32_t>(tile + (T::extra_at + 512 * (p / 2) + own))[2 * (p % 2) + i] = high_bits[i];
     }
   }
 }
@@ -152,10 +162,13 @@ APR_DEVICE void write_scales(const FileRow (&rows)[2], Global<uint8_t> tile) {
       }
     }
     if constexpr (T::scale == TileScale::K) {
-      if (t < 2) cast<uint16_t>(tile + (T::d_at + 8 * g + 4 * half))[t] = static_cast<uint16_t>(row.exists ? read_u16(row.at + 2 * t) : 0);
+      if (t < 2)
+        cast<uint16_t>(tile + (T::d_at + 8 * g + 4 * half))[t] =
+            static_cast<uint16_t>(row.exists ? read_u16(row.at + 2 * t) : 0);
     }
     if constexpr (T::scale == TileScale::K6) {
-      if (t == 0) cast<uint16_t>(tile + (T::d_at + 4 * g))[half] = static_cast<uint16_t>(row.exists ? read_u16(row.at + 208) : 0);
+      if (t == 0)
+        cast<uint16_t>(tile + (T::d_at + 4 * g))[half] = static_cast<uint16_t>(row.exists ? read_u16(row.at + 208) : 0);
     }
   }
 }
@@ -204,14 +217,11 @@ APR_KERNEL(repack, RepackParams, 256, 2) {
   const int index = 8 * block_x() + warp();
   if (index >= ceil_div(p.n_rows, 16) * ceil_div(p.n_cols, 256)) return;
   switch (p.type) {
-#define APR_REPACK(id)         \
-  case id:                     \
-    repack_tile<id>(p, index); \
-    break;
+#define APR_REPACK(id) \
+  case id: repack_tile<id>(p, index); break;
     APR_FOR_TILE_TYPES(APR_REPACK)
 #undef APR_REPACK
-    default:
-      break;
+    default: break;
   }
 }
 

@@ -1,12 +1,13 @@
-// The wide matrix products as four (two) of 8 x 8 x 16: what compute capability 7.5 has. The fragments of the wide ones are
-// those of the small ones side by side: registers a0, a2 (b0, b1) are the halves of k, a0, a1 the halves of the rows.
-// Included behind mma_8x8x16, by shim.h and the emulator.
+// The wide matrix products as four (two) of 8 x 8 x 16: what compute capability 7.5 has. The fragments of the wide ones
+// are those of the small ones side by side: registers a0, a2 (b0, b1) are the halves of k, a0, a1 the halves of the
+// rows. Included behind mma_8x8x16, by shim.h and the emulator.
 #pragma once
 
 namespace apr::kernels::cuda {
 
 template <bool Signed>
-APR_DEVICE void mma_k32_in_parts(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1) {
+APR_DEVICE void mma_k32_in_parts(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
+                                 uint32_t b1) {
   mma_8x8x16<Signed>(c[0], c[1], a0, b0);
   mma_8x8x16<Signed>(c[2], c[3], a1, b0);
   mma_8x8x16<Signed>(c[0], c[1], a2, b1);

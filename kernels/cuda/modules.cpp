@@ -3,9 +3,9 @@
 
 #define APR_FOR_MODULES(X) X(load) X(rows) X(linear1) X(linear8) X(attention) X(sample)
 
-#define APR_MODULE(name)                                                           \
-  __asm__(".pushsection .rodata\n.balign 64\napr_fatbin_" #name                    \
-          ":\n.incbin \"" APR_FATBIN_FOLDER "/" #name ".fatbin\"\napr_fatbin_" #name "_end:\n.popsection\n"); \
+#define APR_MODULE(name)                                                                                    \
+  __asm__(".pushsection .rodata\n.balign 64\napr_fatbin_" #name ":\n.incbin \"" APR_FATBIN_FOLDER "/" #name \
+          ".fatbin\"\napr_fatbin_" #name "_end:\n.popsection\n");                                           \
   extern "C" const unsigned char apr_fatbin_##name[], apr_fatbin_##name##_end[];
 APR_FOR_MODULES(APR_MODULE)
 #undef APR_MODULE
@@ -14,7 +14,8 @@ namespace apr::kernels::cuda {
 
 std::span<const Module> modules() noexcept {
   static const Module all[] = {
-#define APR_MODULE(name) {#name, apr_fatbin_##name, static_cast<std::size_t>(apr_fatbin_##name##_end - apr_fatbin_##name)},
+#define APR_MODULE(name) \
+  {#name, apr_fatbin_##name, static_cast<std::size_t>(apr_fatbin_##name##_end - apr_fatbin_##name)},
       APR_FOR_MODULES(APR_MODULE)
 #undef APR_MODULE
   };

@@ -1,8 +1,9 @@
-// The next token of every column, with the order and the double arithmetic of engine/sampler.cpp: penalties; temperature 0
-// takes the largest; otherwise top-k, top-p, min-p, temperature, one draw. Then the state of the column moves on.
+// The next token of every column, with the order and the double arithmetic of engine/sampler.cpp: penalties;
+// temperature 0 takes the largest; otherwise top-k, top-p, min-p, temperature, one draw. Then the state of the column
+// moves on.
 //
-// Logits become 64-bit keys that order as their doubles do. The k largest are found by the digits of the keys, eleven bits
-// at a time, until what could be among them fits into shared memory; that is sorted.
+// Logits become 64-bit keys that order as their doubles do. The k largest are found by the digits of the keys, eleven
+// bits at a time, until what could be among them fits into shared memory; that is sorted.
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/shared_layout.h"
 
@@ -22,7 +23,9 @@ struct Choice {
   uint32_t token;
 };
 /// Most probable first; the smaller id among equals. Key 0 is no candidate.
-APR_DEVICE bool before(const Choice& a, const Choice& b) { return a.key > b.key || (a.key == b.key && a.token < b.token); }
+APR_DEVICE bool before(const Choice& a, const Choice& b) {
+  return a.key > b.key || (a.key == b.key && a.token < b.token);
+}
 
 /// Sum, smallest or other fold of one u32 per thread.
 template <class Fold>
@@ -55,7 +58,8 @@ APR_DEVICE Keys fill_keys(const SampleParams& p, int column, int slot, Global<ui
   for (int i = thread(); i < p.n_vocab; i += n_threads()) {
     const float logit = logits[i];
     const uint32_t bits = as_bits(logit);
-    if ((bits & 0x7FFFFFFFu) > 0x7F800000u || bits == 0x7F800000u) bad = static_cast<uint32_t>(i) < bad ? static_cast<uint32_t>(i) : bad;
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u || bits == 0x7F800000u)
+      bad = static_cast<uint32_t>(i) < bad ? static_cast<uint32_t>(i) : bad;
     double value = static_cast<double>(logit);
     if (p.penalty_window > 0) {
       const int count = counts[i];
@@ -75,10 +79,12 @@ APR_DEVICE Keys fill_keys(const SampleParams& p, int column, int slot, Global<ui
 
 APR_DEVICE Choice better(const Choice& a, const Choice& b) { return before(b, a) ? b : a; }
 
-APR_DEVICE int largest_key(const SampleParams& p, Global<const uint64_t> keys, Shared<uint64_t> best_keys, Shared<uint32_t> best_tokens) {
+APR_DEVICE int largest_key(const SampleParams& p, Global<const uint64_t> keys, Shared<uint64_t> best_keys,
+                           Shared<uint32_t> best_tokens) {
   Choice best = {0, 0xFFFFFFFFu};
   for (int i = thread(); i < p.n_vocab; i += n_threads()) best = better(best, {keys[i], static_cast<uint32_t>(i)});
-  for (int step = 16; step > 0; step /= 2) best = better(best, {shuffle_xor(best.key, step), shuffle_xor(best.token, step)});
+  for (int step = 16; step > 0; step /= 2)
+    best = better(best, {shuffle_xor(best.key, step), shuffle_xor(best.token, step)});
   if (lane() == 0) {
     best_keys[warp()] = best.key;
     best_tokens[warp()] = best.token;
@@ -153,7 +159,8 @@ APR_DEVICE int collect(const SampleParams& p, Global<const uint64_t> keys, const
     const uint64_t digits = key >> at.shift;
     const bool above = key != 0 && digits > at.digits, equal = key != 0 && digits == at.digits;
     const uint32_t all_above = ballot(above), all_equal = ballot(equal);
-    if (lane() == 0) words[warp()] = static_cast<uint32_t>(popcount(all_above)) | static_cast<uint32_t>(popcount(all_equal)) << 16;
+    if (lane() == 0)
+      words[warp()] = static_cast<uint32_t>(popcount(all_above)) | static_cast<uint32_t>(popcount(all_equal)) << 16;
     sync();
     uint32_t before_us = 0, total = 0;
     for (int w = 0; w < n_threads() / 32; ++w) {
@@ -211,7 +218,8 @@ APR_DEVICE void fill_probabilities(int n, double temperature) {
   Shared<const uint64_t> keys = shared<const uint64_t>(SampleShared::keys);
   Shared<double> probability = shared<double>(SampleShared::histogram), total = shared<double>(SampleShared::words);
   const double first = value_of(keys[0]);
-  for (int i = thread(); i < n; i += n_threads()) probability[i] = exponential((value_of(keys[i]) - first) / temperature);
+  for (int i = thread(); i < n; i += n_threads())
+    probability[i] = exponential((value_of(keys[i]) - first) / temperature);
   sync();
   if (thread() == 0) {
     double sum = 0;
@@ -224,7 +232,8 @@ APR_DEVICE void fill_probabilities(int n, double temperature) {
   sync();
 }
 
-/// Where the running sum of the probabilities reaches (or, with `strictly`, exceeds) `target`; the last when it never does.
+/// Where the running sum of the probabilities reaches (or, with `strictly`, exceeds) `target`; the last when it never
+/// does.
 APR_DEVICE int reach(int n, double target, bool strictly) {
   Shared<const double> probability = shared<const double>(SampleShared::histogram);
   Shared<uint32_t> word = shared<uint32_t>(SampleShared::words);
@@ -279,7 +288,8 @@ APR_DEVICE int draw(const SampleParams& p, Global<const uint64_t> keys, int n_ke
 }
 
 /// One thread: the token becomes part of the text.
-APR_DEVICE void advance(const SampleParams& p, Global<Column> column, Column state, Global<Sequence> at, Sequence sequence, int token) {
+APR_DEVICE void advance(const SampleParams& p, Global<Column> column, Column state, Global<Sequence> at,
+                        Sequence sequence, int token) {
   const int64_t slot = state.slot;
   if (p.penalty_window > 0) {
     Global<int32_t> counts = global<int32_t>(p.counts) + slot * p.n_vocab;
@@ -293,7 +303,9 @@ APR_DEVICE void advance(const SampleParams& p, Global<Column> column, Column sta
     counts[token] = counts[token] + 1;
     ++sequence.n_accepted;
   }
-  global<int32_t>(p.ring)[slot * p.ring_size + static_cast<int>(sequence.n_produced & static_cast<uint32_t>(p.ring_size - 1))] = token;
+  global<int32_t>(
+      p.ring)[slot * p.ring_size + static_cast<int>(sequence.n_produced & static_cast<uint32_t>(p.ring_size - 1))] =
+      token;
   ++sequence.n_produced;
   if (sequence.n_left > 0 && --sequence.n_left == 0) state.stopped = 1;
   Global<const int32_t> ends = global<const int32_t>(p.end_tokens);
@@ -320,8 +332,9 @@ APR_KERNEL(sample, SampleParams, 1024, 1) {
   const Keys found = fill_keys(p, block_x(), state.slot, keys, shared<uint32_t>(SampleShared::words));
   int token = 0;
   if (found.bad < 0) {
-    token = p.temperature == 0 ? largest_key(p, keys, shared<uint64_t>(SampleShared::keys), shared<uint32_t>(SampleShared::tokens))
-                               : draw(p, keys, found.n, sequence.rng);
+    token = p.temperature == 0
+                ? largest_key(p, keys, shared<uint64_t>(SampleShared::keys), shared<uint32_t>(SampleShared::tokens))
+                : draw(p, keys, found.n, sequence.rng);
   }
   if (thread() != 0) return;  // all have read state and sequence: fill_keys has barriers
   if (found.bad >= 0) {

@@ -32,20 +32,20 @@ inline constexpr int attention_threads = 256;
 struct AttentionShared {
   int query, score, state, turn, reduce, bytes;
   APR_BOTH constexpr AttentionShared(int heads, int head_dim)
-      : query(0),                                       // f32 [heads][head_dim]
-        score(heads * head_dim * 4),                    // f32 [heads][256]
-        state(score + heads * attention_threads * 4),   // f32 [heads][4]: highest, sum, shrink
-        turn(state + heads * 4 * 4),                    // f32 pairs [head_dim / 2], then 8 words
-        reduce(turn + head_dim * 4 + 32),               // f32 [256][8]
+      : query(0),                                      // f32 [heads][head_dim]
+        score(heads * head_dim * 4),                   // f32 [heads][256]
+        state(score + heads * attention_threads * 4),  // f32 [heads][4]: highest, sum, shrink
+        turn(state + heads * 4 * 4),                   // f32 pairs [head_dim / 2], then 8 words
+        reduce(turn + head_dim * 4 + 32),              // f32 [256][8]
         bytes(reduce + attention_threads * 8 * 4) {}
 };
 
 inline constexpr int sample_threads = 1024, sample_candidates = 2048;
 struct SampleShared {
-  static constexpr int keys = 0;                                // u64 [candidates]
-  static constexpr int tokens = keys + 8 * sample_candidates;   // u32 [candidates]
+  static constexpr int keys = 0;                                    // u64 [candidates]
+  static constexpr int tokens = keys + 8 * sample_candidates;       // u32 [candidates]
   static constexpr int histogram = tokens + 4 * sample_candidates;  // u32 [2048]
-  static constexpr int words = histogram + 4 * 2048;            // u32 [32]
+  static constexpr int words = histogram + 4 * 2048;                // u32 [32]
   static constexpr int bytes = words + 4 * 32;
 };
 

@@ -1,5 +1,5 @@
-// The one header that knows whether a kernel is compiled by nvcc or for the host's emulator. Kernels use these names and
-// no CUDA built-in, so that both compile the same source.
+// The one header that knows whether a kernel is compiled by nvcc or for the host's emulator. Kernels use these names
+// and no CUDA built-in, so that both compile the same source.
 //
 //   Global<T>, Shared<T>   pointers: plain under nvcc, checked at every access under the emulator
 //   thread(), lane(), ...  one-dimensional blocks; grids have three dimensions
@@ -109,7 +109,9 @@ APR_DEVICE Word2 load_stream(const Word2* p) {
 }
 
 APR_DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
-APR_DEVICE float half_to_float(uint32_t bits) { return __half2float(__ushort_as_half(static_cast<unsigned short>(bits))); }
+APR_DEVICE float half_to_float(uint32_t bits) {
+  return __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
+}
 APR_DEVICE uint32_t float_to_half(float x) { return __half_as_ushort(__float2half_rn(x)); }
 APR_DEVICE float as_float(uint32_t bits) { return __uint_as_float(bits); }
 APR_DEVICE uint32_t as_bits(float x) { return __float_as_uint(x); }
@@ -127,9 +129,13 @@ APR_DEVICE float highest(float a, float b) { return fmaxf(a, b); }
 template <bool Signed>
 APR_DEVICE void mma_8x8x16(int& c0, int& c1, uint32_t a, uint32_t b) {
   if constexpr (Signed) {
-    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};" : "+r"(c0), "+r"(c1) : "r"(a), "r"(b));
+    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+        : "+r"(c0), "+r"(c1)
+        : "r"(a), "r"(b));
   } else {
-    asm("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};" : "+r"(c0), "+r"(c1) : "r"(a), "r"(b));
+    asm("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+        : "+r"(c0), "+r"(c1)
+        : "r"(a), "r"(b));
   }
 }
 

@@ -54,7 +54,8 @@ APR_DEVICE float tile_element(Global<const uint8_t> tile, int row, int e) {
       return read_half(d) * value + read_half(d + 8);
     } else if constexpr (T::scale == TileScale::K6) {
       const int sub = e / 16;
-      const int sc = *cast<const int8_t>(tile + (T::scales_at + 8 * (4 * g + sub % 8 / 2) + 4 * (sub / 8) + 2 * half + sub % 2));
+      const int sc =
+          *cast<const int8_t>(tile + (T::scales_at + 8 * (4 * g + sub % 8 / 2) + 4 * (sub / 8) + 2 * half + sub % 2));
       return read_half(tile + (T::d_at + 4 * g + 2 * half)) * static_cast<float>(sc) * value;
     } else {
       Global<const uint8_t> scales = tile + (T::scales_at + 8 * quad + 2 * half + odd);
@@ -69,23 +70,19 @@ APR_DEVICE float tile_element(Global<const uint8_t> tile, int row, int e) {
 APR_DEVICE float tile_element(int type, Global<const uint8_t> tile, int row, int e) {
   switch (type) {
 #define APR_TILE_ELEMENT(id) \
-  case id:                   \
-    return tile_element<id>(tile, row, e);
+  case id: return tile_element<id>(tile, row, e);
     APR_FOR_TILE_TYPES(APR_TILE_ELEMENT)
 #undef APR_TILE_ELEMENT
-    default:
-      return as_float(0x7FC00000u);
+    default: return as_float(0x7FC00000u);
   }
 }
 APR_DEVICE int tile_bytes_of(int type) {
   switch (type) {
 #define APR_TILE_BYTES(id) \
-  case id:                 \
-    return TileType<id>::bytes;
+  case id: return TileType<id>::bytes;
     APR_FOR_TILE_TYPES(APR_TILE_BYTES)
 #undef APR_TILE_BYTES
-    default:
-      return 0;
+    default: return 0;
   }
 }
 

@@ -15,14 +15,12 @@ namespace {
 /// A 256-column piece of a row: codes as the file has them (not flipped), and scales by group of 32 (16 for Q6_K).
 struct RowPiece {
   std::array<int, 256> code{};
-  std::array<int, 16> sc{}, mn{};                    // K, K6
-  std::array<std::uint16_t, 8> d{}, m{};             // D, DM: f16; K, K6: [0] alone
+  std::array<int, 16> sc{}, mn{};                      // K, K6
+  std::array<std::uint16_t, 8> d{}, m{};               // D, DM: f16; K, K6: [0] alone
   std::array<std::array<std::uint8_t, 4>, 256> raw{};  // float types
 };
 
-std::uint16_t load16(const std::uint8_t* p) {
-  return static_cast<std::uint16_t>(p[0] | (p[1] << 8));
-}
+std::uint16_t load16(const std::uint8_t* p) { return static_cast<std::uint16_t>(p[0] | (p[1] << 8)); }
 
 /// Scale and minimum `s` of the 12 packed bytes of Q4_K and Q5_K (docs/formats/quant-types.md).
 void read_scale_min(const std::uint8_t* p, std::size_t s, int& sc, int& mn) {
@@ -84,7 +82,8 @@ RowPiece read_piece(TensorType type, const std::uint8_t* row, std::int64_t n_col
   const auto n = static_cast<std::size_t>(std::min<std::int64_t>(n_cols - first_col, tile_cols));
   const auto at = static_cast<std::size_t>(first_col) / traits.block_elements * traits.block_bytes;
   if (traits.block_elements == 1) {
-    for (std::size_t e = 0; e < n; ++e) std::memcpy(piece.raw[e].data(), row + at + e * traits.block_bytes, traits.block_bytes);
+    for (std::size_t e = 0; e < n; ++e)
+      std::memcpy(piece.raw[e].data(), row + at + e * traits.block_bytes, traits.block_bytes);
   } else if (traits.block_elements == 256) {
     read_super_block(type, row + at, piece);
   } else {
@@ -217,8 +216,8 @@ float read_value(const std::uint8_t* tile, std::size_t row, std::size_t e, Tenso
       return half_value(d) * value + half_value(d + 8);
     } else if constexpr (T::scale == TileScale::K6) {
       const std::size_t sub = e / 16;
-      const auto sc = static_cast<std::int8_t>(
-          tile[T::scales_at + 8 * (4 * g + sub % 8 / 2) + 4 * (sub / 8) + 2 * half + sub % 2]);
+      const auto sc =
+          static_cast<std::int8_t>(tile[T::scales_at + 8 * (4 * g + sub % 8 / 2) + 4 * (sub / 8) + 2 * half + sub % 2]);
       return half_value(tile + T::d_at + 4 * g + 2 * half) * static_cast<float>(sc) * value;
     } else {
       const std::uint8_t* scales = tile + T::scales_at + 8 * (4 * g + s / 2) + 2 * half + s % 2;
@@ -233,18 +232,14 @@ float read_value(const std::uint8_t* tile, std::size_t row, std::size_t e, Tenso
 std::int32_t tile_bytes(TensorType type) noexcept {
   switch (static_cast<int>(type)) {
 #define APR_TILE_BYTES(id) \
-  case id:                 \
-    return TileType<id>::bytes;
+  case id: return TileType<id>::bytes;
     APR_FOR_TILE_TYPES(APR_TILE_BYTES)
 #undef APR_TILE_BYTES
-    default:
-      return 0;
+    default: return 0;
   }
 }
 
-bool tiled(TensorType type) noexcept {
-  return tile_bytes(type) != 0;
-}
+bool tiled(TensorType type) noexcept { return tile_bytes(type) != 0; }
 
 std::uint64_t tiles_bytes(TensorType type, std::int64_t n_rows, std::int64_t n_cols) noexcept {
   const auto down = static_cast<std::uint64_t>((n_rows + tile_rows - 1) / tile_rows);
@@ -263,14 +258,11 @@ void repack_tiles(TensorType type, const std::uint8_t* rows, std::int64_t row_st
       std::uint8_t* tile = tiles.data() + (row / tile_rows * across + k) * tile_bytes(type);
       const auto r = static_cast<std::size_t>(row % tile_rows);
       switch (static_cast<int>(type)) {
-#define APR_WRITE_ROW(id)          \
-  case id:                         \
-    write_row<id>(piece, r, tile); \
-    break;
+#define APR_WRITE_ROW(id) \
+  case id: write_row<id>(piece, r, tile); break;
         APR_FOR_TILE_TYPES(APR_WRITE_ROW)
 #undef APR_WRITE_ROW
-        default:
-          break;
+        default: break;
       }
     }
   }
@@ -286,12 +278,10 @@ float tile_value(TensorType type, std::span<const std::uint8_t> tiles, std::int6
   const auto r = static_cast<std::size_t>(row % tile_rows), e = static_cast<std::size_t>(col % tile_cols);
   switch (static_cast<int>(type)) {
 #define APR_READ_VALUE(id) \
-  case id:                 \
-    return read_value<id>(tile, r, e, type);
+  case id: return read_value<id>(tile, r, e, type);
     APR_FOR_TILE_TYPES(APR_READ_VALUE)
 #undef APR_READ_VALUE
-    default:
-      return 0;
+    default: return 0;
   }
 }
 

@@ -99,9 +99,7 @@ Json report_json(const Context& context, const diag::DiagReport& report) {
   return document;
 }
 
-std::string g(double value) {
-  return fmt::format("{:.4g}", value);
-}
+std::string g(double value) { return fmt::format("{:.4g}", value); }
 
 void append_tensors(std::string& out, const Style& style, const diag::DiagReport& report) {
   Table table({{"tensor"},

@@ -1,5 +1,5 @@
-// apr hex: what a model file holds. The modes are hex_modes.def; each is a hex_MODE.cpp. Here: the flags that they share,
-// which modes and flags go together, opening the file, and putting reports together.
+// apr hex: what a model file holds. The modes are hex_modes.def; each is a hex_MODE.cpp. Here: the flags that they
+// share, which modes and flags go together, opening the file, and putting reports together.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 

@@ -94,8 +94,9 @@ void append_phase(std::string& out, const Style& style, const profile::Phase& ph
   style.append(out, Role::Heading, phase.name == "decode" ? "\nDECODE" : "\nPREFILL");
   out += fmt::format(
       "  {} token{}{} from position {}: {:.1f} tokens/s, {:.3f} ms a pass (median of {}, p5 {:.3f}, p95 {:.3f})\n",
-      phase.n_tokens, phase.n_tokens == 1 ? "" : "s", phase.n_sequences == 1 ? "" : ", one of each sequence,", phase.position, phase.tokens_s, phase.wall_us / 1e3,
-      phase.n_passes, phase.wall_p5_us / 1e3, phase.wall_p95_us / 1e3);
+      phase.n_tokens, phase.n_tokens == 1 ? "" : "s", phase.n_sequences == 1 ? "" : ", one of each sequence,",
+      phase.position, phase.tokens_s, phase.wall_us / 1e3, phase.n_passes, phase.wall_p5_us / 1e3,
+      phase.wall_p95_us / 1e3);
   Table table({{"brick"},
                {"calls", Align::Right},
                {"ms", Align::Right},
@@ -193,7 +194,8 @@ Run setup_profile(CLI::App& command) {
       command, "--ctx", [o](std::uint64_t n) { o->n_ctx = n; }, 1, 1U << 20,
       "Positions of the KV cache (the trained context, at most 4096)");
   add_kv_type(command, o->kv_type)->excludes("--exact");
-  command.add_flag("--no-repack", o->no_repack, "Leave the weights in the file and repack them as they run")->excludes("--exact");
+  command.add_flag("--no-repack", o->no_repack, "Leave the weights in the file and repack them as they run")
+      ->excludes("--exact");
   command.footer(
       "  apr profile model.gguf --perf-grade\n"
       "  apr profile model.gguf --depth 2048 --passes 50\n"

@@ -124,7 +124,8 @@ Json run_json(const Context& context, const RunFacts& facts, const engine::Gener
   timings["n_passes"] = t.n_passes;
   document["timings"] = std::move(timings);
   document["speculation"] = nullptr;
-  if (facts.speculates) document["speculation"] = {{"kind", "ngram"}, {"drafted", t.n_drafted}, {"accepted", t.n_accepted}};
+  if (facts.speculates)
+    document["speculation"] = {{"kind", "ngram"}, {"drafted", t.n_drafted}, {"accepted", t.n_accepted}};
   return document;
 }
 
@@ -137,7 +138,8 @@ void log_timings(const engine::Generated& out, bool speculates) {
   if (!out.tokens.empty()) spdlog::info("first token after {:.3f} s", t.first_token_s);
   spdlog::info("decode: {} tokens in {:.3f} s, {}; finished: {}", t.n_decoded, t.decode_s, shown(t.decode_rate()),
                engine::name(out.reason));
-  if (speculates) spdlog::info("speculation: {} of {} drafted tokens accepted, {} passes", t.n_accepted, t.n_drafted, t.n_passes);
+  if (speculates)
+    spdlog::info("speculation: {} of {} drafted tokens accepted, {} passes", t.n_accepted, t.n_drafted, t.n_passes);
 }
 
 /// Rows of the embedding that pad it have no text; a sound model never chooses them.
@@ -271,7 +273,9 @@ Run setup_run(CLI::App& command) {
       ->excludes(device);
   add_sampling(command, o);
   add_kv_type(command, o->kv_type)->excludes("--exact");
-  command.add_flag("--no-repack", o->no_repack, "Leave the weights in the file: the same tokens with less memory, slower")->excludes("--exact");
+  command
+      .add_flag("--no-repack", o->no_repack, "Leave the weights in the file: the same tokens with less memory, slower")
+      ->excludes("--exact");
   command.footer(
       "  apr run model.gguf \"Why is the sky blue?\"\n"
       "  apr run model.gguf --raw \"Once upon a time\" -n 64 --temp 0\n"

@@ -9,8 +9,6 @@ constexpr Command kCommands[] = {
 };
 }  // namespace
 
-std::span<const Command> commands() {
-  return kCommands;
-}
+std::span<const Command> commands() { return kCommands; }
 
 }  // namespace apr::cli

@@ -13,7 +13,6 @@ CLI::Option* add_device(CLI::App& command, engine::DeviceRequest& request);
 
 /// The executor asked for. What `auto` chose, and why, goes to stderr unless -q or --json (whose document holds it).
 [[nodiscard]] engine::ChosenExecutor choose_executor(const model::Plan& plan, const engine::ExecutorOptions& options,
-                                                     engine::DeviceRequest request, bool exact,
-                                                     const Context& context);
+                                                     engine::DeviceRequest request, bool exact, const Context& context);
 
 }  // namespace apr::cli

@@ -19,9 +19,7 @@ Role severity_role(Severity severity) {
 }
 
 /// A finding about the file as a whole: it says something that no other one does.
-bool is_general(const Finding& f) {
-  return !f.offset && f.field.empty() && f.tensor.empty();
-}
+bool is_general(const Finding& f) { return !f.offset && f.field.empty() && f.tensor.empty(); }
 
 void append_finding(std::string& out, const Style& style, const Finding& f, bool with_file) {
   out += "  ";

@@ -34,7 +34,8 @@ std::string elements_text(const std::vector<std::uint32_t>& elements) {
   if (elements.size() > 1 && elements.back() - elements.front() + 1 == elements.size())
     return fmt::format("{} to {}", elements.front(), elements.back());
   std::string out;
-  for (std::size_t i = 0; i < std::min(elements.size(), kShownElements); ++i) out += fmt::format("{}{}", i == 0 ? "" : ", ", elements[i]);
+  for (std::size_t i = 0; i < std::min(elements.size(), kShownElements); ++i)
+    out += fmt::format("{}{}", i == 0 ? "" : ", ", elements[i]);
   if (elements.size() > kShownElements) out += fmt::format(", … {} more", elements.size() - kShownElements);
   return out;
 }
@@ -44,30 +45,41 @@ std::string value_or_reason(const std::optional<inspect::Number>& value) {
 }
 
 void add_header_byte(Table& table, const inspect::HeaderByte& h, std::uint64_t offset) {
-  table.add({{"part", Role::Dim}, {h.entry.empty() ? h.section : fmt::format("{} {}", h.section, escaped(h.entry, kValueChars))}});
+  table.add({{"part", Role::Dim},
+             {h.entry.empty() ? h.section : fmt::format("{} {}", h.section, escaped(h.entry, kValueChars))}});
   table.add({{"field", Role::Dim},
-             {fmt::format("{}, byte {} of {} at {}", h.field.name, offset - h.field.offset, h.field.bytes.size(), offset_text(h.field.offset)),
+             {fmt::format("{}, byte {} of {} at {}", h.field.name, offset - h.field.offset, h.field.bytes.size(),
+                          offset_text(h.field.offset)),
               Role::Name}});
   table.add({{"bytes", Role::Dim}, {bytes_text(h.field.bytes, kShownBytes), Role::Bytes}});
   if (!h.field.value.empty()) table.add({{"value", Role::Dim}, {escaped(h.field.value, kValueChars), Role::Text}});
   if (!h.field.meaning.empty()) table.add({{"meaning", Role::Dim}, {h.field.meaning}});
 }
 
-void append_tensor_byte(std::string& out, const Style& style, const ModelFile& model, const inspect::TensorByte& t, Table& facts) {
+void append_tensor_byte(std::string& out, const Style& style, const ModelFile& model, const inspect::TensorByte& t,
+                        Table& facts) {
   const format::TensorInfo& info = model.tensors[t.tensor];
   facts.add({{"tensor", Role::Dim},
-             {fmt::format("{}  {}  {} {}", t.tensor, escaped(info.name), type_text(info), shape_text(info.shape)), Role::Name}});
+             {fmt::format("{}  {}  {} {}", t.tensor, escaped(info.name), type_text(info), shape_text(info.shape)),
+              Role::Name}});
   facts.add({{"row", Role::Dim}, {fmt::format("{}", grouped(t.row))}});
   facts.add({{"block", Role::Dim},
-             {fmt::format("{} at {}, byte {} of {}", grouped(t.block), offset_text(t.block_offset), t.byte_in_block, t.block_bytes)}});
+             {fmt::format("{} at {}, byte {} of {}", grouped(t.block), offset_text(t.block_offset), t.byte_in_block,
+                          t.block_bytes)}});
   if (!t.field_name.empty())
-    facts.add({{"field", Role::Dim},
-               {fmt::format("{}, byte {}{}{}", t.field_name, t.byte_in_field, t.field != nullptr ? fmt::format(" of {}", t.field->bytes) : "",
-                            field_meaning(t.field_name).empty() ? "" : fmt::format("  {}", field_meaning(t.field_name)))}});
+    facts.add(
+        {{"field", Role::Dim},
+         {fmt::format("{}, byte {}{}{}", t.field_name, t.byte_in_field,
+                      t.field != nullptr ? fmt::format(" of {}", t.field->bytes) : "",
+                      field_meaning(t.field_name).empty() ? "" : fmt::format("  {}", field_meaning(t.field_name)))}});
   facts.append_to(out, style);
   append_heading(out, style, "BITS");
   if (t.uses.empty()) out += "  no value is computed from this byte\n";
-  Table bits({{"bits"}, {"of"}, {"stored", Align::Right}, {"value", Align::Right}, {"elements of the block", Align::Left, 80}});
+  Table bits({{"bits"},
+              {"of"},
+              {"stored", Align::Right},
+              {"value", Align::Right},
+              {"elements of the block", Align::Left, 80}});
   for (const inspect::BitUse& use : t.uses)
     bits.add({{bit_range(use.first_bit, use.width), Role::Offset},
               {std::string(name(use.kind)), Role::Type},
@@ -84,17 +96,20 @@ void append_tensor_byte(std::string& out, const Style& style, const ModelFile& m
   weights.append_to(out, style);
 }
 
-void append_address(std::string& out, const Style& style, const ModelFile& model, const inspect::Address& a, bool first) {
+void append_address(std::string& out, const Style& style, const ModelFile& model, const inspect::Address& a,
+                    bool first) {
   if (first) append_title(out, style, model);
   append_heading(out, style, fmt::format("OFFSET {}", offset_text(a.offset)), grouped(a.offset));
   Table table({{""}, {"", Align::Left, 200}});
-  table.add({{"byte", Role::Dim}, {fmt::format("0x{:02x}  {:04b} {:04b}", a.byte, a.byte >> 4, a.byte & 15), Role::Bytes}});
+  table.add(
+      {{"byte", Role::Dim}, {fmt::format("0x{:02x}  {:04b} {:04b}", a.byte, a.byte >> 4, a.byte & 15), Role::Bytes}});
   if (model.files.size() > 1)
     table.add({{"file", Role::Dim}, {fmt::format("{} {}", a.file_index, escaped(model.files[a.file_index]->path()))}});
   table.add({{"region", Role::Dim},
              {a.region == nullptr ? "none"
-                                  : fmt::format("{}, byte {} of {} at {}", escaped(a.region->name), grouped(a.offset - a.region->offset),
-                                                grouped(a.region->size_bytes), offset_text(a.region->offset))}});
+                                  : fmt::format("{}, byte {} of {} at {}", escaped(a.region->name),
+                                                grouped(a.offset - a.region->offset), grouped(a.region->size_bytes),
+                                                offset_text(a.region->offset))}});
   if (a.tensor) return append_tensor_byte(out, style, model, *a.tensor, table);
   if (a.header) add_header_byte(table, *a.header, a.offset);
   table.append_to(out, style);
@@ -149,19 +164,23 @@ Json address_json(const ModelFile& model, const inspect::Address& a) {
   return j;
 }
 
-void append_weight(std::string& out, const Style& style, const ModelFile& model, const inspect::WeightPlace& w, bool first) {
+void append_weight(std::string& out, const Style& style, const ModelFile& model, const inspect::WeightPlace& w,
+                   bool first) {
   if (first) append_title(out, style, model);
   const format::TensorInfo& info = model.tensors[w.tensor];
-  append_heading(out, style, fmt::format("WEIGHT {}{}", escaped(info.name), index_text(w.index)), value_or_reason(w.value));
+  append_heading(out, style, fmt::format("WEIGHT {}{}", escaped(info.name), index_text(w.index)),
+                 value_or_reason(w.value));
   Table facts({{""}, {"", Align::Left, 200}});
   facts.add({{"tensor", Role::Dim}, {fmt::format("{}  {} {}", w.tensor, type_text(info), shape_text(info.shape))}});
   if (model.files.size() > 1) facts.add({{"file", Role::Dim}, {escaped(model.files[info.file_index]->path())}});
   facts.add({{"element", Role::Dim}, {fmt::format("{}, row {}", grouped(w.element), grouped(w.row))}});
   facts.add({{"block", Role::Dim},
-             {fmt::format("{} at {}, {} bytes; element {} of it", grouped(w.block), offset_text(w.block_offset), w.block_bytes, w.in_block)}});
+             {fmt::format("{} at {}, {} bytes; element {} of it", grouped(w.block), offset_text(w.block_offset),
+                          w.block_bytes, w.in_block)}});
   facts.append_to(out, style);
   append_heading(out, style, "PARTS");
-  Table table({{"part"}, {"field"}, {"bytes and bits", Align::Left, 60}, {"stored", Align::Right}, {"value", Align::Right}});
+  Table table(
+      {{"part"}, {"field"}, {"bytes and bits", Align::Left, 60}, {"stored", Align::Right}, {"value", Align::Right}});
   for (const inspect::PartPlace& part : w.parts)
     table.add({{std::string(name(part.kind)), Role::Type},
                {std::string(part.field), Role::Name},

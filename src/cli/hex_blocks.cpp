@@ -41,40 +41,37 @@ std::string cut_list(std::size_t n, const std::function<std::string(std::size_t)
 std::string_view plural_of(inspect::PartKind kind) {
   switch (kind) {
     case inspect::PartKind::Scale:
-    case inspect::PartKind::SubScale:
-      return "scales";
+    case inspect::PartKind::SubScale: return "scales";
     case inspect::PartKind::Minimum:
-    case inspect::PartKind::SubMin:
-      return "minima";
-    case inspect::PartKind::Code:
-      return "codes";
-    case inspect::PartKind::GridIndex:
-      return "grid indices";
-    case inspect::PartKind::Sign:
-      return "signs";
-    case inspect::PartKind::Shift:
-      return "shifts";
+    case inspect::PartKind::SubMin: return "minima";
+    case inspect::PartKind::Code: return "codes";
+    case inspect::PartKind::GridIndex: return "grid indices";
+    case inspect::PartKind::Sign: return "signs";
+    case inspect::PartKind::Shift: return "shifts";
   }
   return "";
 }
 
 /// "scales 1 2 3 4 … 4 more", "upper bits of codes 1 0 0 1 …"
 std::string numbers_text(const inspect::FieldNumbers& numbers) {
-  return fmt::format("{}{} {}", numbers.upper ? "upper bits of " : "", plural_of(numbers.kind),
-                     cut_list(numbers.stored.size(), [&](std::size_t i) { return fmt::format("{}", numbers.stored[i]); }));
+  return fmt::format(
+      "{}{} {}", numbers.upper ? "upper bits of " : "", plural_of(numbers.kind),
+      cut_list(numbers.stored.size(), [&](std::size_t i) { return fmt::format("{}", numbers.stored[i]); }));
 }
 
 void append_fields(std::string& out, const Style& style, const inspect::BlockReport& report) {
   if (report.fields.empty()) return;
   Table table({{"offset"}, {"bytes", Align::Left, 26}, {"field"}, {"as"}, {"value", Align::Left, 80}});
   for (const auto& field : report.fields) {
-    const bool direct = field.encoding != FieldEncoding::Packed && field.numbers.size() <= 1 &&
-                        (field.numbers.empty() || field.numbers[0].kind == inspect::PartKind::Scale ||
-                         field.numbers[0].kind == inspect::PartKind::Minimum || field.numbers[0].kind == inspect::PartKind::Code);
+    const bool direct =
+        field.encoding != FieldEncoding::Packed && field.numbers.size() <= 1 &&
+        (field.numbers.empty() || field.numbers[0].kind == inspect::PartKind::Scale ||
+         field.numbers[0].kind == inspect::PartKind::Minimum || field.numbers[0].kind == inspect::PartKind::Code);
     std::vector<std::string> lines;
     if (direct)
-      lines.push_back(fmt::format("{}  {}", cut_list(field.values.size(), [&](std::size_t i) { return number_text(field.values[i]); }),
-                                  field_meaning(field.name)));
+      lines.push_back(fmt::format(
+          "{}  {}", cut_list(field.values.size(), [&](std::size_t i) { return number_text(field.values[i]); }),
+          field_meaning(field.name)));
     else
       for (const auto& numbers : field.numbers) lines.push_back(numbers_text(numbers));
     if (lines.empty()) lines.emplace_back(field_meaning(field.name));
@@ -95,13 +92,15 @@ void append_fields(std::string& out, const Style& style, const inspect::BlockRep
 std::string place_in_block(const inspect::BlockReport& report, const inspect::PartPlace& part) {
   std::string out;
   for (const inspect::FileBits& b : part.bits)
-    out += fmt::format("{}{}:{}-{}", out.empty() ? "" : " ", b.offset - report.offset, b.first_bit, b.first_bit + b.width - 1);
+    out += fmt::format("{}{}:{}-{}", out.empty() ? "" : " ", b.offset - report.offset, b.first_bit,
+                       b.first_bit + b.width - 1);
   return out;
 }
 
 void append_sub_blocks(std::string& out, const Style& style, const inspect::BlockReport& report) {
   if (report.sub_blocks.empty()) return;
-  append_heading(out, style, "SUB-BLOCKS", fmt::format("{} of {} elements", report.sub_blocks.size(), report.sub_blocks[0].n_elements));
+  append_heading(out, style, "SUB-BLOCKS",
+                 fmt::format("{} of {} elements", report.sub_blocks.size(), report.sub_blocks[0].n_elements));
   const bool minima = report.sub_blocks[0].minimum.has_value();
   Table table({{"#", Align::Right},
                {"elements"},
@@ -152,16 +151,19 @@ std::string codes_text(const TypeInfo& type, std::span<const inspect::BlockEleme
 void append_elements(std::string& out, const Style& style, const inspect::BlockReport& report) {
   const std::string_view how = inspect::formula(report.info->type);
   append_heading(out, style, "VALUES",
-                 fmt::format("{} of {}{}{}", grouped(report.elements.size()), grouped(report.n_elements), how.empty() ? "" : ", value = ", how));
+                 fmt::format("{} of {}{}{}", grouped(report.elements.size()), grouped(report.n_elements),
+                             how.empty() ? "" : ", value = ", how));
   std::vector<Table::Column> columns = {{"element", Align::Right}, {"offset"}, {"codes", Align::Left, 60}};
   for (std::size_t i = 0; i < kPerRow; ++i) columns.push_back({"", Align::Right});
   Table table(std::move(columns));
   for (std::size_t at = 0; at < report.elements.size(); at += kPerRow) {
     const auto row = std::span(report.elements).subspan(at, std::min(kPerRow, report.elements.size() - at));
-    std::vector<Cell> cells = {{fmt::format("{}", report.fields.empty() ? *row[0].element : row[0].in_block), Role::Dim},
-                               {offset_text(row[0].offset), Role::Offset},
-                               {codes_text(*report.type, row), Role::Bytes}};
-    for (const auto& element : row) cells.push_back({number_text(element.value), element.element ? Role::Number : Role::Dim});
+    std::vector<Cell> cells = {
+        {fmt::format("{}", report.fields.empty() ? *row[0].element : row[0].in_block), Role::Dim},
+        {offset_text(row[0].offset), Role::Offset},
+        {codes_text(*report.type, row), Role::Bytes}};
+    for (const auto& element : row)
+      cells.push_back({number_text(element.value), element.element ? Role::Number : Role::Dim});
     table.add(std::move(cells));
   }
   table.append_to(out, style);
@@ -175,9 +177,10 @@ void append_block(std::string& out, const Style& style, const inspect::BlockRepo
     style.append(out, Role::Warning, fmt::format("  no blocks: {}\n", report.absent_reason));
     return;
   }
-  const std::string in_row = report.blocks_per_row > 1 || (report.blocks_per_row == 1 && report.type->block_elements > 1)
-                                 ? fmt::format(", block {} of {} of row {}", report.block_in_row, grouped(report.blocks_per_row), report.row)
-                                 : std::string{};
+  const std::string in_row =
+      report.blocks_per_row > 1 || (report.blocks_per_row == 1 && report.type->block_elements > 1)
+          ? fmt::format(", block {} of {} of row {}", report.block_in_row, grouped(report.blocks_per_row), report.row)
+          : std::string{};
   append_heading(out, style, fmt::format("BLOCK {}", grouped(report.block)),
                  fmt::format("of {}{}; {} in {} at {}", grouped(report.n_blocks), in_row,
                              plural(report.type->block_elements, "element", "elements"),
@@ -201,8 +204,9 @@ Json block_json(const inspect::BlockReport& report) {
     j["block_reason"] = report.absent_reason;
     return j;
   }
-  Json b = {{"index", report.block},         {"n_blocks", report.n_blocks}, {"row", report.row},
-            {"block_in_row", report.block_in_row}, {"offset", report.offset},     {"size_bytes", report.bytes.size()}};
+  Json b = {{"index", report.block},   {"n_blocks", report.n_blocks},
+            {"row", report.row},       {"block_in_row", report.block_in_row},
+            {"offset", report.offset}, {"size_bytes", report.bytes.size()}};
   b["blocks_per_row"] = report.blocks_per_row == 0 ? Json(nullptr) : Json(report.blocks_per_row);
   b["formula"] = inspect::formula(report.info->type);
   b["fields"] = Json::array();
@@ -216,7 +220,8 @@ Json block_json(const inspect::BlockReport& report) {
     put_numbers(f, field.values);
     f["numbers"] = Json::array();
     for (const auto& numbers : field.numbers)
-      if (field.values.empty() || numbers.kind != inspect::PartKind::Scale) f["numbers"].push_back(numbers_json(numbers));
+      if (field.values.empty() || numbers.kind != inspect::PartKind::Scale)
+        f["numbers"].push_back(numbers_json(numbers));
     b["fields"].push_back(std::move(f));
   }
   b["sub_blocks"] = Json::array();
@@ -261,7 +266,8 @@ int run_blocks(const BlockOptions& o, HexRun& run) {
       append_block(run.text, run.context.style, report);
   }
   if (!run.wants_json() && tensors.size() < n_chosen)
-    run.context.style.append(run.text, Role::Dim, fmt::format("\n  … {} more tensors; --all shows them\n", n_chosen - tensors.size()));
+    run.context.style.append(run.text, Role::Dim,
+                             fmt::format("\n  … {} more tensors; --all shows them\n", n_chosen - tensors.size()));
   return 0;
 }
 
@@ -273,7 +279,8 @@ HexModeRun setup_hex_blocks(HexFlags& flags) {
       flags.app, "--block", [o](std::uint64_t n) { o->block = n; }, 0, UINT64_MAX,
       "Which block of the tensor, or of the row (0)"));
   flags.own(add_number(
-      flags.app, "--row", [o](std::uint64_t n) { o->row = n; }, 0, UINT64_MAX, "Count blocks from the start of this row"));
+      flags.app, "--row", [o](std::uint64_t n) { o->row = n; }, 0, UINT64_MAX,
+      "Count blocks from the start of this row"));
   return [o](HexRun& run) { return run_blocks(*o, run); };
 }
 

@@ -32,14 +32,17 @@ std::string rules_of(const ContractRow& row) {
 }
 
 void append_rows(std::string& out, const Style& style, const ContractReport& report) {
-  append_heading(out, style, "NAMES", "shapes outermost first; GGUF stores the numbers backwards, the bytes are the same");
+  append_heading(out, style, "NAMES",
+                 "shapes outermost first; GGUF stores the numbers backwards, the bytes are the same");
   Table table({{"GGUF"}, {"Hugging Face"}, {"APR"}, {"shape"}, {""}, {"found", Align::Right}, {"rules"}});
   for (const ContractRow& row : report.rows) {
     const bool whole = row.n_found == row.n_expected;
     const bool bad = row.required && !whole;
     table.add({{row.names.gguf, Role::Name},
                {row.names.hugging_face.empty() ? "-" : row.names.hugging_face, Role::Name},
-               {row.names.apr == row.names.gguf ? "as GGUF" : row.names.apr == row.names.hugging_face ? "as HF" : row.names.apr},
+               {row.names.apr == row.names.gguf           ? "as GGUF"
+                : row.names.apr == row.names.hugging_face ? "as HF"
+                                                          : row.names.apr},
                {"[" + row.shape + "]", Role::Type},
                {row.dims},
                {whole && row.n_found == 1 ? "1" : fmt::format("{} of {}", row.n_found, row.n_expected),
@@ -47,7 +50,9 @@ void append_rows(std::string& out, const Style& style, const ContractReport& rep
                {rules_of(row), row.critical ? Role::Warning : Role::Plain}});
   }
   table.append_to(out, style);
-  out += "  H hidden, V vocabulary, I feed-forward, A query heads x head, K key heads x head, D head, R half of the rotation\n";
+  out +=
+      "  H hidden, V vocabulary, I feed-forward, A query heads x head, K key heads x head, D head, R half of the "
+      "rotation\n";
 }
 
 void append_contract(std::string& out, const Style& style, const format::ModelFile& model, const ContractReport& report,
@@ -66,22 +71,28 @@ void append_contract(std::string& out, const Style& style, const format::ModelFi
   Table problems({{""}, {"tensor"}, {"problem"}, {"expected", Align::Left, 80}, {"found"}});
   for (std::size_t i = 0; i < std::min(report.problems.size(), kShown); ++i) {
     const inspect::ContractProblem& p = report.problems[i];
-    problems.add({{p.critical ? "CRITICAL" : "error", Role::Bad}, {escaped(p.field), Role::Name}, {p.message}, {escaped(p.expected)}, {escaped(p.found)}});
+    problems.add({{p.critical ? "CRITICAL" : "error", Role::Bad},
+                  {escaped(p.field), Role::Name},
+                  {p.message},
+                  {escaped(p.expected)},
+                  {escaped(p.found)}});
   }
   if (!problems.empty()) problems.append_to(out, style);
-  if (report.problems.size() > kShown) out += fmt::format("  and {} more (--json has all)\n", report.problems.size() - kShown);
+  if (report.problems.size() > kShown)
+    out += fmt::format("  and {} more (--json has all)\n", report.problems.size() - kShown);
   if (report.output_is_tied) out += "  no output matrix: the token embedding serves as one (tied)\n";
   if (report.unmapped.empty()) return;
-  append_heading(out, style, "UNMAPPED", plural(report.unmapped.size(), "tensor without a name in the contract",
-                                                "tensors without a name in the contract"));
+  append_heading(out, style, "UNMAPPED",
+                 plural(report.unmapped.size(), "tensor without a name in the contract",
+                        "tensors without a name in the contract"));
   for (std::size_t i = 0; i < std::min(report.unmapped.size(), kShown); ++i)
-    out += "  " + style(Role::Name, escaped(report.unmapped[i]->name)) + "  " + shape_text(report.unmapped[i]->shape) + "\n";
-  if (report.unmapped.size() > kShown) out += fmt::format("  and {} more (--json has all)\n", report.unmapped.size() - kShown);
+    out += "  " + style(Role::Name, escaped(report.unmapped[i]->name)) + "  " + shape_text(report.unmapped[i]->shape) +
+           "\n";
+  if (report.unmapped.size() > kShown)
+    out += fmt::format("  and {} more (--json has all)\n", report.unmapped.size() - kShown);
 }
 
-Json or_null(const std::string& text) {
-  return text.empty() ? Json(nullptr) : Json(text);
-}
+Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 void put_contract(Json& document, const ContractReport& report) {
   put_text(document, "architecture", report.architecture);

@@ -40,8 +40,12 @@ void put(Json& json, const DamageReport& report, const format::ModelFile& model,
   json["ranges"] = Json::array();
   for (std::size_t i = 0; i < std::min<std::uint64_t>(limit, report.ranges.size()); ++i) {
     const DamageRange& r = report.ranges[i];
-    Json entry{{"cause", inspect::name(r.cause)}, {"certainty", inspect::name(r.certainty)}, {"suspicious", r.suspicious},
-               {"file_index", r.file_index},      {"offset", r.offset},                      {"size_bytes", r.size_bytes}};
+    Json entry{{"cause", inspect::name(r.cause)},
+               {"certainty", inspect::name(r.certainty)},
+               {"suspicious", r.suspicious},
+               {"file_index", r.file_index},
+               {"offset", r.offset},
+               {"size_bytes", r.size_bytes}};
     put_place(entry, r.place, model);
     put_text(entry, "evidence", r.evidence);
     entry["shift_bytes"] = r.shift_bytes ? Json(*r.shift_bytes) : Json(nullptr);
@@ -53,8 +57,8 @@ void put(Json& json, const DamageReport& report, const format::ModelFile& model,
 
 void append_ranges(std::string& out, const Style& style, const DamageReport& report, const format::ModelFile& model,
                    bool suspicious, std::uint64_t limit) {
-  const auto n = static_cast<std::size_t>(std::count_if(report.ranges.begin(), report.ranges.end(),
-                                                        [&](const DamageRange& r) { return r.suspicious == suspicious; }));
+  const auto n = static_cast<std::size_t>(std::count_if(
+      report.ranges.begin(), report.ranges.end(), [&](const DamageRange& r) { return r.suspicious == suspicious; }));
   if (n == 0) return;
   append_heading(out, style, suspicious ? "DAMAGE" : "NOTEWORTHY", suspicious ? "" : "sound models have this, too");
   std::uint64_t shown = 0;
@@ -64,7 +68,8 @@ void append_ranges(std::string& out, const Style& style, const DamageReport& rep
     style.append(out, Role::Offset, offset_text(r.offset));
     out += fmt::format("  {:>12} bytes  ", grouped(r.size_bytes));
     style.append(out, suspicious ? Role::Bad : Role::Warning, inspect::name(r.cause));
-    out += fmt::format(" ({})  {}\n              {}\n", inspect::name(r.certainty), place_text(r.place, model), escaped(r.evidence, 400));
+    out += fmt::format(" ({})  {}\n              {}\n", inspect::name(r.certainty), place_text(r.place, model),
+                       escaped(r.evidence, 400));
   }
   append_cut(out, n, limit, "ranges");
 }
@@ -91,8 +96,9 @@ void append(std::string& out, const Style& style, const DamageReport& report, co
     style.append(out, Role::Good, "no damage that statistics can see");
     out += fmt::format(" in {} scanned\n", size_text(report.n_bytes));
   } else {
-    out += fmt::format("  {}, {}, {:.4f} % of the weights' bytes\n", plural(report.n_suspicious, "damaged range", "damaged ranges"),
-                       size_text(report.damaged_bytes), 100 * report.share);
+    out += fmt::format("  {}, {}, {:.4f} % of the weights' bytes\n",
+                       plural(report.n_suspicious, "damaged range", "damaged ranges"), size_text(report.damaged_bytes),
+                       100 * report.share);
     out += fmt::format("  {}{}\n", plural(report.tensors.size(), "tensor", "tensors"),
                        report.layers.empty() ? "" : "; layers " + layers_text(report.layers));
   }
@@ -129,8 +135,6 @@ int run_damage(HexRun& run) {
 
 }  // namespace
 
-HexModeRun setup_hex_damage(HexFlags&) {
-  return run_damage;
-}
+HexModeRun setup_hex_damage(HexFlags&) { return run_damage; }
 
 }  // namespace apr::cli

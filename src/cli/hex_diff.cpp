@@ -58,17 +58,28 @@ void append_tensors(std::string& out, const Style& style, const DiffReport& repo
     else
       shown.push_back(&t);
   }
-  append_heading(out, style, "TENSORS",
-                 fmt::format("{} the same, {} with the same values under another name, {} different, {} removed, {} added",
-                             report.n_same, n_renamed, shown.size(), report.only_in_a.size(), report.only_in_b.size()));
-  Table table({{"tensor"}, {"differs"}, {"bytes", Align::Right}, {"blocks", Align::Right}, {"values", Align::Right}, {"NMSE", Align::Right}, {"", Align::Left, 120}});
+  append_heading(
+      out, style, "TENSORS",
+      fmt::format("{} the same, {} with the same values under another name, {} different, {} removed, {} added",
+                  report.n_same, n_renamed, shown.size(), report.only_in_a.size(), report.only_in_b.size()));
+  Table table({{"tensor"},
+               {"differs"},
+               {"bytes", Align::Right},
+               {"blocks", Align::Right},
+               {"values", Align::Right},
+               {"NMSE", Align::Right},
+               {"", Align::Left, 120}});
   for (std::size_t i = 0; i < std::min(shown.size(), kShown); ++i) {
     const TensorDiff& t = *shown[i];
     table.add({{escaped(t.name_a), Role::Name},
                {kind_of(t), Role::Bad},
                {t.bytes ? grouped(t.bytes->n_different) : ""},
-               {t.bytes && t.bytes->n_blocks != 0 ? fmt::format("{} of {}", grouped(t.bytes->n_blocks_different), grouped(t.bytes->n_blocks)) : ""},
-               {t.values && t.values->not_compared_reason.empty() ? fmt::format("{} of {}", grouped(t.values->n_different), grouped(t.values->n_elements)) : ""},
+               {t.bytes && t.bytes->n_blocks != 0
+                    ? fmt::format("{} of {}", grouped(t.bytes->n_blocks_different), grouped(t.bytes->n_blocks))
+                    : ""},
+               {t.values && t.values->not_compared_reason.empty()
+                    ? fmt::format("{} of {}", grouped(t.values->n_different), grouped(t.values->n_elements))
+                    : ""},
                {nmse_text(t), Role::Number},
                {detail_of(t)}});
   }
@@ -76,9 +87,10 @@ void append_tensors(std::string& out, const Style& style, const DiffReport& repo
   if (shown.size() > kShown) out += fmt::format("  and {} more (--json has all)\n", shown.size() - kShown);
   const auto list = [&](std::string_view sign, Role role, const std::vector<const format::TensorInfo*>& tensors) {
     for (std::size_t i = 0; i < std::min(tensors.size(), kShown); ++i)
-      out += "  " + style(role, sign) + " " + style(Role::Name, escaped(tensors[i]->name)) + "  " + type_text(*tensors[i]) +
-             " " + shape_text(tensors[i]->shape) + "\n";
-    if (tensors.size() > kShown) out += fmt::format("  {} and {} more (--json has all)\n", sign, tensors.size() - kShown);
+      out += "  " + style(role, sign) + " " + style(Role::Name, escaped(tensors[i]->name)) + "  " +
+             type_text(*tensors[i]) + " " + shape_text(tensors[i]->shape) + "\n";
+    if (tensors.size() > kShown)
+      out += fmt::format("  {} and {} more (--json has all)\n", sign, tensors.size() - kShown);
   };
   list("-", Role::Bad, report.only_in_a);
   list("+", Role::Good, report.only_in_b);
@@ -93,12 +105,16 @@ void append_metadata(std::string& out, const Style& style, const DiffReport& rep
     table.add({{m.key, Role::Name}, {m.a.value_or("-")}, {m.b.value_or("-")}});
   }
   if (!table.empty()) table.append_to(out, style);
-  if (report.metadata.size() > kShown) out += fmt::format("  and {} more (--json has all)\n", report.metadata.size() - kShown);
+  if (report.metadata.size() > kShown)
+    out += fmt::format("  and {} more (--json has all)\n", report.metadata.size() - kShown);
 }
 
 Json value_json(const inspect::ValueDiff& v) {
   if (!v.not_compared_reason.empty()) return {{"compared", false}, {"reason", v.not_compared_reason}};
-  Json out = {{"compared", true}, {"n_elements", v.n_elements}, {"n_different", v.n_different}, {"n_not_finite", v.n_not_finite}};
+  Json out = {{"compared", true},
+              {"n_elements", v.n_elements},
+              {"n_different", v.n_different},
+              {"n_not_finite", v.n_not_finite}};
   out["nmse"] = v.nmse ? Json(*v.nmse) : Json(nullptr);
   if (!v.nmse) out["nmse_reason"] = v.n_not_finite != 0 ? "an element is not finite" : "the first tensor is all zero";
   if (v.largest > 0) {
@@ -128,7 +144,10 @@ Json tensor_json(const TensorDiff& t) {
   out["other_shape"] = t.b->shape;
   out["bytes"] = nullptr;
   if (t.bytes) {
-    out["bytes"] = {{"n_bytes", t.bytes->n_bytes}, {"n_different", t.bytes->n_different}, {"n_blocks", t.bytes->n_blocks}, {"n_blocks_different", t.bytes->n_blocks_different}};
+    out["bytes"] = {{"n_bytes", t.bytes->n_bytes},
+                    {"n_different", t.bytes->n_different},
+                    {"n_blocks", t.bytes->n_blocks},
+                    {"n_blocks_different", t.bytes->n_blocks_different}};
     const bool differs = t.bytes->n_different != 0;
     out["bytes"]["first_different"] = differs ? Json(t.bytes->first_different) : Json(nullptr);
     out["bytes"]["first_block"] = differs ? Json(t.bytes->first_block) : Json(nullptr);
@@ -161,7 +180,9 @@ void put_diff(Json& document, const std::string& other, const DiffReport& report
   document["n_metadata_same"] = report.n_metadata_same;
   document["metadata"] = Json::array();
   for (const inspect::MetadataDiff& m : report.metadata)
-    document["metadata"].push_back({{"key", m.key}, {"value", m.a ? Json(*m.a) : Json(nullptr)}, {"other_value", m.b ? Json(*m.b) : Json(nullptr)}});
+    document["metadata"].push_back({{"key", m.key},
+                                    {"value", m.a ? Json(*m.a) : Json(nullptr)},
+                                    {"other_value", m.b ? Json(*m.b) : Json(nullptr)}});
 }
 
 }  // namespace
@@ -178,8 +199,9 @@ HexModeRun setup_hex_diff(HexFlags&) {
       put_diff(run.json, run.value, report);
     } else {
       if (run.first) append_title(run.text, run.context.style, *run.model);
-      run.text += fmt::format("  compared with {}: {}\n", escaped(run.value),
-                              report.equal() ? run.context.style(Role::Good, "equal") : run.context.style(Role::Bad, "different"));
+      run.text += fmt::format(
+          "  compared with {}: {}\n", escaped(run.value),
+          report.equal() ? run.context.style(Role::Good, "equal") : run.context.style(Role::Bad, "different"));
       append_tensors(run.text, run.context.style, report);
       append_metadata(run.text, run.context.style, report);
     }

@@ -34,13 +34,9 @@ struct DistributionOptions {
   std::uint32_t bins = kBins;
 };
 
-std::string real(double value) {
-  return fmt::format("{:.6g}", value);
-}
+std::string real(double value) { return fmt::format("{:.6g}", value); }
 
-std::string real(const std::optional<double>& value) {
-  return value ? real(*value) : "-";
-}
+std::string real(const std::optional<double>& value) { return value ? real(*value) : "-"; }
 
 std::string code_entropy_text(const Distribution& d) {
   return d.code_entropy ? fmt::format("{:.4f} of {} bits", *d.code_entropy, d.code_bits)
@@ -52,8 +48,9 @@ void append_facts(std::string& out, const Style& style, const ModelFile& model, 
   const auto add = [&](std::string label, std::string text, Role role = Role::Plain) {
     table.add({{std::move(label), Role::Dim}, {std::move(text), role}});
   };
-  add("elements", fmt::format("{} in {}, {}", grouped(d.n_elements), plural(d.tensors.size() - d.unread.size(), "tensor", "tensors"),
-                              fmt::join(d.types, ", ")));
+  add("elements",
+      fmt::format("{} in {}, {}", grouped(d.n_elements),
+                  plural(d.tensors.size() - d.unread.size(), "tensor", "tensors"), fmt::join(d.types, ", ")));
   const diag::Moments& m = d.moments;
   if (m.n > 0) {
     add("min, max", fmt::format("{}, {}", real(m.min), real(m.max)), Role::Number);
@@ -61,12 +58,15 @@ void append_facts(std::string& out, const Style& style, const ModelFile& model, 
     add("skewness", real(d.skewness()), Role::Number);
     add("excess kurtosis", real(d.excess_kurtosis()), Role::Number);
   }
-  add("zeros", fmt::format("{} ({:.4g}%)", grouped(m.n_zero),
-                           d.n_elements == 0 ? 0.0 : 100.0 * static_cast<double>(m.n_zero) / static_cast<double>(d.n_elements)));
-  add("NaN, Inf", fmt::format("{}, {}", grouped(m.n_nan), grouped(m.n_inf)), m.n_nan + m.n_inf > 0 ? Role::Bad : Role::Plain);
+  add("zeros",
+      fmt::format("{} ({:.4g}%)", grouped(m.n_zero),
+                  d.n_elements == 0 ? 0.0 : 100.0 * static_cast<double>(m.n_zero) / static_cast<double>(d.n_elements)));
+  add("NaN, Inf", fmt::format("{}, {}", grouped(m.n_nan), grouped(m.n_inf)),
+      m.n_nan + m.n_inf > 0 ? Role::Bad : Role::Plain);
   if (d.abs_max)
-    add("largest", fmt::format("{} at {}{}, block at {}", real(d.abs_max->value), escaped(model.tensors[d.abs_max->tensor].name, 60),
-                               index_text(d.abs_max->index), offset_text(d.abs_max->offset)));
+    add("largest", fmt::format("{} at {}{}, block at {}", real(d.abs_max->value),
+                               escaped(model.tensors[d.abs_max->tensor].name, 60), index_text(d.abs_max->index),
+                               offset_text(d.abs_max->offset)));
   add("entropy", fmt::format("values {:.4f} of 16 bits; codes {}", d.value_entropy, code_entropy_text(d)));
   table.append_to(out, style);
 }
@@ -82,15 +82,20 @@ void append_histogram(std::string& out, const Style& style, const inspect::Histo
     if (h.counts[b] > 0 && columns == 0) columns = 1;  // few is not none
     std::string bar;
     for (std::size_t i = 0; i < columns; ++i) bar += "█";
-    table.add({{real(h.low + static_cast<double>(b) * width), Role::Number}, {grouped(h.counts[b])}, {std::move(bar), Role::Bytes}});
+    table.add({{real(h.low + static_cast<double>(b) * width), Role::Number},
+               {grouped(h.counts[b])},
+               {std::move(bar), Role::Bytes}});
   }
   table.append_to(out, style);
 }
 
-void append_unread(std::string& out, const Style& style, const ModelFile& model, const std::vector<Distribution::Unread>& unread) {
+void append_unread(std::string& out, const Style& style, const ModelFile& model,
+                   const std::vector<Distribution::Unread>& unread) {
   for (std::size_t i = 0; i < std::min(unread.size(), kUnreadShown); ++i)
-    style.append(out, Role::Warning, fmt::format("  not read: {}: {}\n", escaped(model.tensors[unread[i].tensor].name), unread[i].reason));
-  if (unread.size() > kUnreadShown) style.append(out, Role::Warning, fmt::format("  not read: {} more tensors\n", unread.size() - kUnreadShown));
+    style.append(out, Role::Warning,
+                 fmt::format("  not read: {}: {}\n", escaped(model.tensors[unread[i].tensor].name), unread[i].reason));
+  if (unread.size() > kUnreadShown)
+    style.append(out, Role::Warning, fmt::format("  not read: {} more tensors\n", unread.size() - kUnreadShown));
 }
 
 void append_distribution(std::string& out, const Style& style, const ModelFile& model, const Distribution& d) {
@@ -140,7 +145,8 @@ Json distribution_json(const ModelFile& model, const Distribution& d) {
   put_optional(j, "code_entropy_bits", d.code_entropy, "the types store no codes, or codes of several kinds");
   j["code_bits"] = d.code_entropy ? Json(d.code_bits) : Json(nullptr);
   j["histogram"] = nullptr;
-  if (d.histogram) j["histogram"] = {{"low", d.histogram->low}, {"high", d.histogram->high}, {"counts", d.histogram->counts}};
+  if (d.histogram)
+    j["histogram"] = {{"low", d.histogram->low}, {"high", d.histogram->high}, {"counts", d.histogram->counts}};
   j["unread"] = Json::array();
   for (const auto& unread : d.unread) {
     Json u = Json::object();
@@ -184,12 +190,15 @@ int run_distribution(const DistributionOptions& o, HexRun& run) {
       append_distribution(run.text, run.context.style, model, d);
   }
   if (!run.wants_json() && groups.size() < n_chosen)
-    run.context.style.append(run.text, Role::Dim, fmt::format("\n  … {} more distributions; --all shows them\n", n_chosen - groups.size()));
+    run.context.style.append(run.text, Role::Dim,
+                             fmt::format("\n  … {} more distributions; --all shows them\n", n_chosen - groups.size()));
   return any ? 0 : exit_status(ErrorCode::ValidationFailed);  // nothing was measured
 }
 
-void append_stats(std::string& out, const Style& style, const ModelFile& model, const std::vector<Distribution>& rows, std::size_t n_chosen) {
-  append_heading(out, style, "STATISTICS", fmt::format("{} of {}", grouped(rows.size()), plural(n_chosen, "tensor", "tensors")));
+void append_stats(std::string& out, const Style& style, const ModelFile& model, const std::vector<Distribution>& rows,
+                  std::size_t n_chosen) {
+  append_heading(out, style, "STATISTICS",
+                 fmt::format("{} of {}", grouped(rows.size()), plural(n_chosen, "tensor", "tensors")));
   Table table({{"#", Align::Right},
                {"name", Align::Left, kStatsNameColumns},
                {"type"},
@@ -205,7 +214,9 @@ void append_stats(std::string& out, const Style& style, const ModelFile& model, 
   const auto short_real = [](double v) { return fmt::format("{:.3g}", v); };
   for (const Distribution& d : rows) {
     const diag::Moments& m = d.moments;
-    std::vector<Cell> row = {{fmt::format("{}", d.tensors[0]), Role::Dim}, {escaped(d.label, 60), Role::Name}, {type_text(model.tensors[d.tensors[0]]), Role::Type}};
+    std::vector<Cell> row = {{fmt::format("{}", d.tensors[0]), Role::Dim},
+                             {escaped(d.label, 60), Role::Name},
+                             {type_text(model.tensors[d.tensors[0]]), Role::Type}};
     if (!d.unread.empty() || m.n + m.n_nan + m.n_inf == 0) {
       row.push_back({d.unread.empty() ? "no elements" : "not read", Role::Warning});
       for (int i = 0; i < 8; ++i) row.push_back({""});
@@ -240,7 +251,8 @@ int run_stats(HexRun& run) {
     if (run.first) append_title(run.text, run.context.style, model);
     append_stats(run.text, run.context.style, model, rows, n_chosen);
     if (rows.size() < n_chosen)
-      run.context.style.append(run.text, Role::Dim, fmt::format("  … {} more; --all shows them\n", grouped(n_chosen - rows.size())));
+      run.context.style.append(run.text, Role::Dim,
+                               fmt::format("  … {} more; --all shows them\n", grouped(n_chosen - rows.size())));
   }
   const bool any = std::any_of(rows.begin(), rows.end(), [](const Distribution& d) { return d.n_elements > 0; });
   return any ? 0 : exit_status(ErrorCode::ValidationFailed);

@@ -25,8 +25,11 @@ void put(Json& json, const EntropyReport& report, const format::ModelFile& model
   json["n_bytes"] = report.n_bytes;
   json["regions"] = Json::array();
   for (const inspect::RegionEntropy& r : report.regions) {
-    Json entry{{"name", r.name},           {"file_index", r.file_index}, {"offset", r.offset},
-               {"size_bytes", r.size_bytes}, {"n_windows", r.n_windows}};
+    Json entry{{"name", r.name},
+               {"file_index", r.file_index},
+               {"offset", r.offset},
+               {"size_bytes", r.size_bytes},
+               {"n_windows", r.n_windows}};
     put_number(entry, "bits_per_byte", r.bits_per_byte);
     put_number(entry, "lowest", r.lowest);
     entry["lowest_offset"] = r.lowest_offset;
@@ -53,7 +56,10 @@ void put(Json& json, const EntropyReport& report, const format::ModelFile& model
   json["anomalies"] = Json::array();
   for (std::size_t i = 0; i < std::min<std::uint64_t>(limit, report.anomalies.size()); ++i) {
     const inspect::Anomaly& a = report.anomalies[i];
-    Json entry{{"kind", inspect::name(a.kind)}, {"file_index", a.file_index}, {"offset", a.offset}, {"size_bytes", a.size_bytes},
+    Json entry{{"kind", inspect::name(a.kind)},
+               {"file_index", a.file_index},
+               {"offset", a.offset},
+               {"size_bytes", a.size_bytes},
                {"n_windows", a.n_windows}};
     put_number(entry, "bits_per_byte", a.bits_per_byte);
     put_number(entry, "usual", a.usual);
@@ -65,7 +71,12 @@ void put(Json& json, const EntropyReport& report, const format::ModelFile& model
 
 void append_regions(std::string& out, const Style& style, const EntropyReport& report) {
   append_heading(out, style, "ENTROPY BY REGION", "bits per byte, high and low nibble; windows of 4 KiB");
-  Table table({{"offset"}, {"bytes", Align::Right}, {"region"}, {"bits", Align::Right}, {"lowest", Align::Right}, {"at"},
+  Table table({{"offset"},
+               {"bytes", Align::Right},
+               {"region"},
+               {"bits", Align::Right},
+               {"lowest", Align::Right},
+               {"at"},
                {"highest", Align::Right}});
   for (const inspect::RegionEntropy& r : report.regions)
     table.add({{offset_text(r.offset), Role::Offset},
@@ -80,7 +91,12 @@ void append_regions(std::string& out, const Style& style, const EntropyReport& r
 
 void append_fields(std::string& out, const Style& style, const EntropyReport& report, std::uint64_t limit) {
   append_heading(out, style, "ENTROPY BY FIELD", "of a float scale: bits of its sign and high exponent bits");
-  Table table({{"type"}, {"role"}, {"field"}, {"tensors", Align::Right}, {"bytes", Align::Right}, {"bits", Align::Right},
+  Table table({{"type"},
+               {"role"},
+               {"field"},
+               {"tensors", Align::Right},
+               {"bytes", Align::Right},
+               {"bits", Align::Right},
                {"usual window", Align::Right}});
   for (std::size_t i = 0; i < std::min<std::uint64_t>(limit, report.fields.size()); ++i) {
     const inspect::FieldEntropy& f = report.fields[i];
@@ -98,9 +114,11 @@ void append_fields(std::string& out, const Style& style, const EntropyReport& re
 
 void append_anomalies(std::string& out, const Style& style, const EntropyReport& report, const format::ModelFile& model,
                       std::uint64_t limit) {
-  append_heading(out, style, "ANOMALIES", report.anomalies.empty() ? "none" : fmt::format("{}", report.anomalies.size()));
+  append_heading(out, style, "ANOMALIES",
+                 report.anomalies.empty() ? "none" : fmt::format("{}", report.anomalies.size()));
   if (report.anomalies.empty()) return;
-  Table table({{"offset"}, {"bytes", Align::Right}, {"bits", Align::Right}, {"usual", Align::Right}, {"kind"}, {"where"}});
+  Table table(
+      {{"offset"}, {"bytes", Align::Right}, {"bits", Align::Right}, {"usual", Align::Right}, {"kind"}, {"where"}});
   for (std::size_t i = 0; i < std::min<std::uint64_t>(limit, report.anomalies.size()); ++i) {
     const inspect::Anomaly& a = report.anomalies[i];
     table.add({{offset_text(a.offset), Role::Offset},
@@ -131,8 +149,6 @@ int run_entropy(HexRun& run) {
 
 }  // namespace
 
-HexModeRun setup_hex_entropy(HexFlags&) {
-  return run_entropy;
-}
+HexModeRun setup_hex_entropy(HexFlags&) { return run_entropy; }
 
 }  // namespace apr::cli

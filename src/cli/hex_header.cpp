@@ -22,7 +22,7 @@ constexpr std::size_t kLoneValueChars = 48;
 constexpr std::size_t kShownBytes = 8;  // of a header field
 constexpr std::size_t kKeyChars = 64;
 constexpr std::size_t kUnboundedColumns = 1U << 20;
-constexpr std::uint64_t kFewElements = 4;        // of an array, where they fit
+constexpr std::uint64_t kFewElements = 4;  // of an array, where they fit
 constexpr std::uint64_t kMostElements = 1U << 24;
 constexpr std::size_t kHeaderBytesShown = 64;  // of one field in JSON; longer ones are text that has its own member
 
@@ -128,7 +128,8 @@ HexModeRun setup_hex_header(HexFlags&) {
     if (run.wants_json())
       put_header(run.json, *run.model, report, limit);
     else
-      append_header(run.text, run.context.style, *run.model, report, run.shared.all ? std::optional(limit) : run.shared.limit, run.first);
+      append_header(run.text, run.context.style, *run.model, report,
+                    run.shared.all ? std::optional(limit) : run.shared.limit, run.first);
     return 0;
   };
 }

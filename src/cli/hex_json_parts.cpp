@@ -18,12 +18,8 @@ double shortest(float value) {
   return std::isfinite(value) ? std::strtod(fmt::format("{}", value).c_str(), nullptr) : static_cast<double>(value);
 }
 
-double as_double(float value) {
-  return shortest(value);
-}
-double as_double(double value) {
-  return value;
-}
+double as_double(float value) { return shortest(value); }
+double as_double(double value) { return value; }
 
 Json array_json(const format::ArrayRef& array, std::uint64_t limit, int depth);
 
@@ -31,25 +27,14 @@ void put_value(Json& object, std::string_view key, const format::Value& value, s
   using format::ValueType;
   const std::string k(key);
   switch (value.type()) {
-    case ValueType::String:
-      return put_text(object, key, value.as_string().value_or(""));
-    case ValueType::Bool:
-      object[k] = value.as_bool().value_or(false);
-      return;
-    case ValueType::F32:
-      return put_number(object, key, shortest(static_cast<float>(value.as_f64().value_or(0))));
-    case ValueType::F64:
-      return put_number(object, key, value.as_f64().value_or(0));
-    case ValueType::Null:
-      object[k] = nullptr;
-      return;
-    case ValueType::Object:
-      return put_text(object, key, value.as_object()->text);
-    case ValueType::Array:
-      object[k] = array_json(*value.as_array(), limit, depth);
-      return;
-    default:
-      break;
+    case ValueType::String: return put_text(object, key, value.as_string().value_or(""));
+    case ValueType::Bool: object[k] = value.as_bool().value_or(false); return;
+    case ValueType::F32: return put_number(object, key, shortest(static_cast<float>(value.as_f64().value_or(0))));
+    case ValueType::F64: return put_number(object, key, value.as_f64().value_or(0));
+    case ValueType::Null: object[k] = nullptr; return;
+    case ValueType::Object: return put_text(object, key, value.as_object()->text);
+    case ValueType::Array: object[k] = array_json(*value.as_array(), limit, depth); return;
+    default: break;
   }
   if (const auto i = value.as_i64())
     object[k] = *i;

@@ -27,7 +27,8 @@ struct ListOptions {
   ListOrder order = ListOrder::File;
 };
 
-void append_totals(std::string& out, const Style& style, std::string_view title, const std::vector<inspect::ListTotal>& totals, std::size_t most) {
+void append_totals(std::string& out, const Style& style, std::string_view title,
+                   const std::vector<inspect::ListTotal>& totals, std::size_t most) {
   append_heading(out, style, title);
   Table table({{"", Align::Left, 40},
                {"tensors", Align::Right},
@@ -45,10 +46,12 @@ void append_totals(std::string& out, const Style& style, std::string_view title,
                {t.bits_per_weight ? fmt::format("{:.4g}", *t.bits_per_weight) : "-", Role::Number}});
   }
   table.append_to(out, style);
-  if (totals.size() > most) style.append(out, Role::Dim, fmt::format("  … {} more; --all shows them\n", grouped(totals.size() - most)));
+  if (totals.size() > most)
+    style.append(out, Role::Dim, fmt::format("  … {} more; --all shows them\n", grouped(totals.size() - most)));
 }
 
-void append_list(std::string& out, const Style& style, const ModelFile& model, const inspect::ListReport& report, const HexRun& run) {
+void append_list(std::string& out, const Style& style, const ModelFile& model, const inspect::ListReport& report,
+                 const HexRun& run) {
   if (run.first) append_title(out, style, model);
   append_files(out, style, model);
   const bool sharded = model.files.size() > 1;
@@ -56,7 +59,8 @@ void append_list(std::string& out, const Style& style, const ModelFile& model, c
   const bool filtered = report.tensors.size() < model.tensors.size();
   append_heading(out, style, "TENSORS",
                  fmt::format("{}{}, {} parameters", grouped(report.tensors.size()),
-                             filtered ? fmt::format(" of {}", grouped(model.tensors.size())) : "", human_count(report.total.n_elements)));
+                             filtered ? fmt::format(" of {}", grouped(model.tensors.size())) : "",
+                             human_count(report.total.n_elements)));
   std::vector<Table::Column> columns = {
       {"#", Align::Right},    {"name"}, {"type"}, {"shape"}, {"elements", Align::Right}, {"offset"},
       {"bytes", Align::Right}};
@@ -82,8 +86,8 @@ void append_list(std::string& out, const Style& style, const ModelFile& model, c
     append_totals(out, style, "BY TYPE", report.types, SIZE_MAX);
     append_totals(out, style, "BY ROLE", report.roles, run.shared.all ? SIZE_MAX : kRoles);
   }
-  out += fmt::format("\n  {}, {} parameters, {}", plural(report.total.n_tensors, "tensor", "tensors"), grouped(report.total.n_elements),
-                     size_text(report.total.size_bytes));
+  out += fmt::format("\n  {}, {} parameters, {}", plural(report.total.n_tensors, "tensor", "tensors"),
+                     grouped(report.total.n_elements), size_text(report.total.size_bytes));
   if (report.total.bits_per_weight) out += fmt::format(", {:.4g} bits per weight", *report.total.bits_per_weight);
   out += '\n';
 }
@@ -122,11 +126,13 @@ void put_list(Json& document, const ModelFile& model, const inspect::ListReport&
 
 HexModeRun setup_hex_list(HexFlags& flags) {
   auto o = std::make_shared<ListOptions>();
-  flags.own(add_enum(flags.app, "--sort", o->order,
-                     {{"offset", ListOrder::Offset}, {"size", ListOrder::Size}, {"name", ListOrder::Name}, {"type", ListOrder::Type}},
-                     "Order of the tensors; without it as in the file"));
+  flags.own(add_enum(
+      flags.app, "--sort", o->order,
+      {{"offset", ListOrder::Offset}, {"size", ListOrder::Size}, {"name", ListOrder::Name}, {"type", ListOrder::Type}},
+      "Order of the tensors; without it as in the file"));
   return [o](HexRun& run) {
-    const inspect::ListReport report = inspect::list_report(*run.model, inspect::chosen_tensors(*run.model, run.shared.tensor, run.shared.role), o->order);
+    const inspect::ListReport report = inspect::list_report(
+        *run.model, inspect::chosen_tensors(*run.model, run.shared.tensor, run.shared.role), o->order);
     if (run.wants_json())
       put_list(run.json, *run.model, report, run.shared);
     else

@@ -53,7 +53,8 @@ void append(std::string& out, const Style& style, const std::string& path, const
     Table table({{""}, {"", Align::Left, 64}});
     table.add({{"sha256", Role::Dim}, {to_hex(file.sha256)}});
     table.add({{"merkle root", Role::Dim}, {to_hex(file.merkle_root)}});
-    table.add({{"chunks", Role::Dim}, {fmt::format("{} of {}", grouped(file.chunks.size()), human_bytes(manifest.chunk_bytes))}});
+    table.add({{"chunks", Role::Dim},
+               {fmt::format("{} of {}", grouped(file.chunks.size()), human_bytes(manifest.chunk_bytes))}});
     table.append_to(out, style);
   }
   out += fmt::format("\n  {} hashed, too\n", plural(manifest.tensors.size(), "tensor", "tensors"));
@@ -63,7 +64,9 @@ int run_manifest(const ManifestOptions& o, HexRun& run) {
   const std::string path = out_path(o, run);
   std::error_code ignored;
   if (!o.force && std::filesystem::exists(std::filesystem::symlink_status(path, ignored)))
-    throw Error(ErrorCode::Usage, "the manifest exists already").at(path).help("--force replaces it; --out names another");
+    throw Error(ErrorCode::Usage, "the manifest exists already")
+        .at(path)
+        .help("--force replaces it; --out names another");
   for (const auto& file : run.model->files)
     if (std::filesystem::equivalent(path, file->path(), ignored))
       throw Error(ErrorCode::Usage, "the manifest would replace the model").at(path).in("--out");

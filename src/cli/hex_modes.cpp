@@ -46,9 +46,7 @@ bool HexMode::takes(std::string_view shared_flag) const {
   return false;
 }
 
-std::span<const HexMode> hex_modes() {
-  return kModes;
-}
+std::span<const HexMode> hex_modes() { return kModes; }
 
 std::string_view hex_mode_shown(std::size_t mode) {
   const HexMode& row = kModes[mode];
@@ -66,7 +64,8 @@ void check_hex_modes(std::span<const std::size_t> chosen, std::span<const HexMod
     for (const std::size_t mode : chosen) {
       if (kModes[mode].kind == HexKind::Report) continue;
       const std::size_t other = mode == chosen[0] ? chosen[1] : chosen[0];
-      throw usage(fmt::format("{} and {} exclude each other", hex_mode_shown(std::min(mode, other)), hex_mode_shown(std::max(mode, other))),
+      throw usage(fmt::format("{} and {} exclude each other", hex_mode_shown(std::min(mode, other)),
+                              hex_mode_shown(std::max(mode, other))),
                   "choose one mode");
     }
   for (const HexModifier& modifier : given) {
@@ -75,8 +74,9 @@ void check_hex_modes(std::span<const std::size_t> chosen, std::span<const HexMod
     };
     if (std::any_of(chosen.begin(), chosen.end(), meant)) continue;
     // What also goes without a mode's flag cannot be said to need one.
-    const bool by_itself = std::any_of(modifier.modes.begin(), modifier.modes.end(),
-                                       [](std::size_t mode) { return kModes[mode].flag.empty() && hex_mode_shown(mode).empty(); });
+    const bool by_itself = std::any_of(modifier.modes.begin(), modifier.modes.end(), [](std::size_t mode) {
+      return kModes[mode].flag.empty() && hex_mode_shown(mode).empty();
+    });
     if (by_itself || modifier.flag == "--tensor")
       throw usage(fmt::format("{} and {} exclude each other", hex_mode_shown(chosen.front()), modifier.flag),
                   "apr hex --help says what goes with what");

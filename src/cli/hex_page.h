@@ -1,5 +1,5 @@
-// The page of `apr hex --html`: style and script. The data come as JSON in a script element; all text from the file is put
-// into the page by textContent, never as markup.
+// The page of `apr hex --html`: style and script. The data come as JSON in a script element; all text from the file is
+// put into the page by textContent, never as markup.
 #pragma once
 #include <string_view>
 

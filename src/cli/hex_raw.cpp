@@ -13,9 +13,9 @@
 #include "src/cli/hex_json_parts.h"
 #include "src/cli/hex_modes.h"
 #include "src/cli/hex_text_parts.h"
-#include "src/cli/table.h"
 #include "src/cli/options.h"
 #include "src/cli/style.h"
+#include "src/cli/table.h"
 
 namespace apr::cli {
 namespace {
@@ -100,10 +100,12 @@ void append_raw(std::string& out, const Style& style, const RawView& view, std::
     const auto labels = view.annotations.of(view.offset + at, view.offset + at + row.size());
     if (!labels.empty()) {
       const std::size_t used = view.offset_digits + 2 + hex.size() + 3 + row.size() + 1;  // of the line
-      const std::size_t left = std::max(kFewestLabelChars, kColumns - std::min(kColumns, used + view.width - row.size() + 2));
+      const std::size_t left =
+          std::max(kFewestLabelChars, kColumns - std::min(kColumns, used + view.width - row.size() + 2));
       out += std::string(view.width - row.size() + 2, ' ');
       const std::string label = fmt::format("{}", fmt::join(labels, ", "));
-      style.append(out, Role::Dim, escaped(label, label.size() > left ? left - 1 : left));  // the mark of a cut takes one
+      style.append(out, Role::Dim,
+                   escaped(label, label.size() > left ? left - 1 : left));  // the mark of a cut takes one
     }
     out += '\n';
   }
@@ -123,8 +125,10 @@ void put_raw(Json& document, const RawView& view) {
       ascii += v >= 0x20 && v < 0x7F ? static_cast<char>(v) : '.';
     }
     Json holds = Json::array();
-    for (const std::string& label : view.annotations.of(view.offset + at, view.offset + at + row.size())) holds.push_back(to_valid_utf8(label));
-    document["rows"].push_back({{"offset", view.offset + at}, {"hex", bytes_hex(row)}, {"ascii", ascii}, {"holds", std::move(holds)}});
+    for (const std::string& label : view.annotations.of(view.offset + at, view.offset + at + row.size()))
+      holds.push_back(to_valid_utf8(label));
+    document["rows"].push_back(
+        {{"offset", view.offset + at}, {"hex", bytes_hex(row)}, {"ascii", ascii}, {"holds", std::move(holds)}});
   }
 }
 
@@ -132,7 +136,8 @@ int run_raw(const RawOptions& o, HexRun& run) {
   Context& context = run.context;
   const MappedFile file(run.shared.path);
   context.file->size_bytes = file.size();
-  const auto range = inspect::raw_range(run.shared.path, file.size(), o.offset, run.shared.limit_or(kBytes, UINT64_MAX));
+  const auto range =
+      inspect::raw_range(run.shared.path, file.size(), o.offset, run.shared.limit_or(kBytes, UINT64_MAX));
   const std::size_t digits = std::max<std::size_t>(8, (static_cast<std::size_t>(std::bit_width(file.size())) + 3) / 4);
   const Annotations annotations(file);
   const RawView view{file.bytes().subspan(range.offset, range.size_bytes), range.offset, o.width, digits, annotations};

@@ -17,7 +17,8 @@ std::string place_text(const inspect::TensorPlace& place, const format::ModelFil
   const format::TensorInfo& tensor = model.tensors[place.tensor];
   const TypeInfo* type = find_type(tensor.type);
   const bool blocks = type != nullptr && type->block_elements > 1;
-  std::string text = escaped(tensor.name, 80) + " " + span_text(blocks ? "block" : "element", place.first_block, place.last_block);
+  std::string text =
+      escaped(tensor.name, 80) + " " + span_text(blocks ? "block" : "element", place.first_block, place.last_block);
   if (tensor.shape.size() > 1) text += ", " + span_text("row", place.first_row, place.last_row);
   return text;
 }

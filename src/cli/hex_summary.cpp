@@ -7,9 +7,9 @@
 #include "apr/inspect/hex.h"
 #include "src/cli/hex_json_parts.h"
 #include "src/cli/hex_modes.h"
+#include "src/cli/hex_tensor.h"
 #include "src/cli/hex_text_parts.h"
 #include "src/cli/table.h"
-#include "src/cli/hex_tensor.h"
 
 namespace apr::cli {
 namespace {
@@ -22,28 +22,20 @@ constexpr std::uint64_t kValues = 16;      // of the first tensor
 
 std::string checksum_text(inspect::DataChecksum state) {
   switch (state) {
-    case inspect::DataChecksum::NoneInFormat:
-      return "";
-    case inspect::DataChecksum::NotVerified:
-      return "not verified (--verify reads the whole file)";
-    case inspect::DataChecksum::Good:
-      return "correct over the whole file";
-    case inspect::DataChecksum::Bad:
-      return "WRONG";
+    case inspect::DataChecksum::NoneInFormat: return "";
+    case inspect::DataChecksum::NotVerified: return "not verified (--verify reads the whole file)";
+    case inspect::DataChecksum::Good: return "correct over the whole file";
+    case inspect::DataChecksum::Bad: return "WRONG";
   }
   return "";
 }
 
 std::string_view checksum_name(inspect::DataChecksum state) {
   switch (state) {
-    case inspect::DataChecksum::NoneInFormat:
-      return "none_in_format";
-    case inspect::DataChecksum::NotVerified:
-      return "not_verified";
-    case inspect::DataChecksum::Good:
-      return "correct";
-    case inspect::DataChecksum::Bad:
-      return "wrong";
+    case inspect::DataChecksum::NoneInFormat: return "none_in_format";
+    case inspect::DataChecksum::NotVerified: return "not_verified";
+    case inspect::DataChecksum::Good: return "correct";
+    case inspect::DataChecksum::Bad: return "wrong";
   }
   return "not_verified";
 }

@@ -10,18 +10,18 @@
 #include "apr/inspect/address.h"
 #include "src/cli/hex_json_parts.h"
 #include "src/cli/hex_modes.h"
+#include "src/cli/hex_tensor.h"
 #include "src/cli/hex_text_parts.h"
 #include "src/cli/options.h"
 #include "src/cli/table.h"
-#include "src/cli/hex_tensor.h"
 
 namespace apr::cli {
 namespace {
 
 using format::ModelFile;
 
-constexpr std::size_t kBlockBytes = 8;   // of a block field
-constexpr std::size_t kBlockValues = 6;  // of a block field
+constexpr std::size_t kBlockBytes = 8;           // of a block field
+constexpr std::size_t kBlockValues = 6;          // of a block field
 constexpr std::uint64_t kValues = 64;            // of a tensor, without --limit
 constexpr std::uint64_t kMostValues = 1U << 16;  // of a tensor; whole ones are not for reading
 constexpr std::size_t kTensors = 64;             // shown without --all
@@ -89,7 +89,10 @@ Slice parse_slice(const std::string& text) {
   const std::size_t colon = text.find(':');
   Slice slice;
   const auto refuse = [&](std::string message) {
-    return Error(ErrorCode::Usage, std::move(message)).in("--slice").want("A:B, the elements from A to before B").got(text);
+    return Error(ErrorCode::Usage, std::move(message))
+        .in("--slice")
+        .want("A:B, the elements from A to before B")
+        .got(text);
   };
   if (colon == std::string::npos) throw refuse("no slice");
   const std::string a = text.substr(0, colon), b = text.substr(colon + 1);
@@ -102,7 +105,8 @@ Slice parse_slice(const std::string& text) {
 }
 
 /// The places of the elements; a slice that does not lie in the tensor is refused, one that is long is cut at `most`.
-std::vector<inspect::WeightPlace> places_of(const inspect::AddressMap& map, std::size_t tensor, const Slice& slice, std::uint64_t most) {
+std::vector<inspect::WeightPlace> places_of(const inspect::AddressMap& map, std::size_t tensor, const Slice& slice,
+                                            std::uint64_t most) {
   const format::TensorInfo& info = map.model().tensors[tensor];
   const std::uint64_t end = slice.end.value_or(info.n_elements);
   if (slice.first >= info.n_elements || end > info.n_elements)
@@ -120,9 +124,16 @@ void append_slice(std::string& out, const Style& style, const ModelFile& model, 
                   const std::vector<inspect::WeightPlace>& places) {
   const format::TensorInfo& info = model.tensors[tensor];
   const std::uint64_t end = slice.end.value_or(info.n_elements);
-  append_heading(out, style, fmt::format("TENSOR {}", tensor), fmt::format("{}  {} {}", escaped(info.name), type_text(info), shape_text(info.shape)));
-  append_heading(out, style, "SLICE", fmt::format("elements {} to {}, row-major; {} shown", grouped(slice.first), grouped(end - 1), grouped(places.size())));
-  Table table({{"element", Align::Right}, {"index"}, {"code at", Align::Left, 40}, {"stored", Align::Right}, {"value", Align::Right}});
+  append_heading(out, style, fmt::format("TENSOR {}", tensor),
+                 fmt::format("{}  {} {}", escaped(info.name), type_text(info), shape_text(info.shape)));
+  append_heading(out, style, "SLICE",
+                 fmt::format("elements {} to {}, row-major; {} shown", grouped(slice.first), grouped(end - 1),
+                             grouped(places.size())));
+  Table table({{"element", Align::Right},
+               {"index"},
+               {"code at", Align::Left, 40},
+               {"stored", Align::Right},
+               {"value", Align::Right}});
   for (const inspect::WeightPlace& w : places)
     table.add({{grouped(w.element), Role::Dim},
                {index_text(w.index)},
@@ -131,10 +142,12 @@ void append_slice(std::string& out, const Style& style, const ModelFile& model, 
                {w.value ? number_text(*w.value) : "-", Role::Number}});
   table.append_to(out, style);
   if (places.size() < end - slice.first)
-    style.append(out, Role::Dim, fmt::format("  … {} more; --limit N or --all\n", grouped(end - slice.first - places.size())));
+    style.append(out, Role::Dim,
+                 fmt::format("  … {} more; --limit N or --all\n", grouped(end - slice.first - places.size())));
 }
 
-Json slice_json(const ModelFile& model, std::size_t tensor, const Slice& slice, const std::vector<inspect::WeightPlace>& places) {
+Json slice_json(const ModelFile& model, std::size_t tensor, const Slice& slice,
+                const std::vector<inspect::WeightPlace>& places) {
   const format::TensorInfo& info = model.tensors[tensor];
   Json j = tensor_info_json(tensor, info);
   j["slice"] = {{"first", slice.first}, {"end", slice.end.value_or(info.n_elements)}};
@@ -233,7 +246,8 @@ HexModeRun setup_hex_tensor(HexFlags& flags) {
     }
     if (run.first && !run.text.empty()) run.text.erase(0, 1);  // the blank line above the first heading
     if (!run.wants_json() && tensors.size() < n_chosen)
-      style.append(run.text, Role::Dim, fmt::format("\n  … {} more tensors; --all shows them\n", grouped(n_chosen - tensors.size())));
+      style.append(run.text, Role::Dim,
+                   fmt::format("\n  … {} more tensors; --all shows them\n", grouped(n_chosen - tensors.size())));
     return 0;
   };
 }

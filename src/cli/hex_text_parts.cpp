@@ -23,20 +23,13 @@ std::string scalar_text(const format::Value& value, std::size_t columns) {
   using format::ValueType;
   const std::size_t chars = std::max(kFewestChars, columns) - 2;
   switch (value.type()) {
-    case ValueType::String:
-      return fmt::format("\"{}\"", escaped(value.as_string().value_or(""), chars));
-    case ValueType::Bool:
-      return value.as_bool().value_or(false) ? "true" : "false";
-    case ValueType::F32:
-      return fmt::format("{}", static_cast<float>(value.as_f64().value_or(0)));
-    case ValueType::F64:
-      return fmt::format("{}", value.as_f64().value_or(0));
-    case ValueType::Null:
-      return "null";
-    case ValueType::Object:
-      return escaped(value.as_object()->text, chars);
-    default:
-      break;
+    case ValueType::String: return fmt::format("\"{}\"", escaped(value.as_string().value_or(""), chars));
+    case ValueType::Bool: return value.as_bool().value_or(false) ? "true" : "false";
+    case ValueType::F32: return fmt::format("{}", static_cast<float>(value.as_f64().value_or(0)));
+    case ValueType::F64: return fmt::format("{}", value.as_f64().value_or(0));
+    case ValueType::Null: return "null";
+    case ValueType::Object: return escaped(value.as_object()->text, chars);
+    default: break;
   }
   if (const auto i = value.as_i64()) return fmt::format("{}", *i);
   return fmt::format("{}", value.as_u64().value_or(0));
@@ -114,9 +107,7 @@ void append_heading(std::string& out, const Style& style, std::string_view title
   out += '\n';
 }
 
-std::string offset_text(std::uint64_t offset) {
-  return fmt::format("0x{:08x}", offset);
-}
+std::string offset_text(std::uint64_t offset) { return fmt::format("0x{:08x}", offset); }
 
 std::string bytes_text(std::span<const std::byte> bytes, std::size_t most) {
   std::string out;
@@ -170,32 +161,19 @@ std::string number_text(const inspect::Number& number) {
 
 std::string_view encoding_text(FieldEncoding encoding) {
   switch (encoding) {
-    case FieldEncoding::U8:
-      return "u8";
-    case FieldEncoding::I8:
-      return "i8";
-    case FieldEncoding::U16:
-      return "u16";
-    case FieldEncoding::I16:
-      return "i16";
-    case FieldEncoding::I32:
-      return "i32";
-    case FieldEncoding::I64:
-      return "i64";
-    case FieldEncoding::F16:
-      return "f16";
-    case FieldEncoding::BF16:
-      return "bf16";
-    case FieldEncoding::F32:
-      return "f32";
-    case FieldEncoding::F64:
-      return "f64";
-    case FieldEncoding::E8M0:
-      return "e8m0";
-    case FieldEncoding::E4M3:
-      return "e4m3";
-    case FieldEncoding::Packed:
-      return "packed";
+    case FieldEncoding::U8: return "u8";
+    case FieldEncoding::I8: return "i8";
+    case FieldEncoding::U16: return "u16";
+    case FieldEncoding::I16: return "i16";
+    case FieldEncoding::I32: return "i32";
+    case FieldEncoding::I64: return "i64";
+    case FieldEncoding::F16: return "f16";
+    case FieldEncoding::BF16: return "bf16";
+    case FieldEncoding::F32: return "f32";
+    case FieldEncoding::F64: return "f64";
+    case FieldEncoding::E8M0: return "e8m0";
+    case FieldEncoding::E4M3: return "e4m3";
+    case FieldEncoding::Packed: return "packed";
   }
   return "packed";
 }
@@ -222,9 +200,7 @@ std::string_view field_meaning(std::string_view field) {
   return "";
 }
 
-std::string index_text(std::span<const std::int64_t> index) {
-  return fmt::format("[{}]", fmt::join(index, ", "));
-}
+std::string index_text(std::span<const std::int64_t> index) { return fmt::format("[{}]", fmt::join(index, ", ")); }
 
 std::string bits_text(std::span<const inspect::FileBits> bits) {
   std::string out;

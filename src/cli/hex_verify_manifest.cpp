@@ -121,29 +121,34 @@ std::string quoted_path(const std::string& path) {
   return escaped(quoted + "'");
 }
 
-/// Commands that fetch each range and put it in its place; URL is the reader's to set: of the file, or of the folder of shards.
+/// Commands that fetch each range and put it in its place; URL is the reader's to set: of the file, or of the folder of
+/// shards.
 void append_plan(std::string& out, const Style& style, const Manifest& manifest, const ManifestCheck& check) {
   append_heading(out, style, "REPAIR PLAN", fmt::format("fetch {} of {}", size_text(repair_bytes(check)), [&] {
-    std::uint64_t total = 0;
-    for (const inspect::ManifestFile& file : manifest.files) total += file.size_bytes;
-    return size_text(total);
-  }()));
+                   std::uint64_t total = 0;
+                   for (const inspect::ManifestFile& file : manifest.files) total += file.size_bytes;
+                   return size_text(total);
+                 }()));
   for (const inspect::ChunkRange& range : check.ranges) {
     const std::string name = manifest.files.size() > 1 ? "/" + escaped(manifest.files[range.file_index].name) : "";
     out += fmt::format("  curl -sfL -r {}-{} \"$URL{}\" | dd of={} bs=1M oflag=seek_bytes seek={} conv=notrunc\n",
-                       range.offset, range.offset + range.size_bytes - 1, name, quoted_path(check.files[range.file_index].path), range.offset);
+                       range.offset, range.offset + range.size_bytes - 1, name,
+                       quoted_path(check.files[range.file_index].path), range.offset);
   }
   for (std::size_t i = 0; i < check.files.size(); ++i)
     if (check.files[i].extra_bytes > 0)
       out += fmt::format("  truncate -s {} {}\n", manifest.files[i].size_bytes, quoted_path(check.files[i].path));
 }
 
-void append(std::string& out, const Style& style, const Manifest& manifest, const ManifestCheck& check, bool repair_plan) {
+void append(std::string& out, const Style& style, const Manifest& manifest, const ManifestCheck& check,
+            bool repair_plan) {
   for (std::size_t i = 0; i < check.files.size(); ++i) {
     const ManifestCheck::File& file = check.files[i];
     out += fmt::format("{}: {} of {} chunks as the manifest says\n", escaped(file.path),
-                       grouped(manifest.files[i].chunks.size() - file.n_bad_chunks), grouped(manifest.files[i].chunks.size()));
-    if (file.extra_bytes > 0) out += fmt::format("  {} behind the end that the manifest knows\n", size_text(file.extra_bytes));
+                       grouped(manifest.files[i].chunks.size() - file.n_bad_chunks),
+                       grouped(manifest.files[i].chunks.size()));
+    if (file.extra_bytes > 0)
+      out += fmt::format("  {} behind the end that the manifest knows\n", size_text(file.extra_bytes));
   }
   if (!check.ranges.empty()) append_ranges(out, style, manifest, check);
   append_tensors(out, style, manifest, check);

@@ -1,5 +1,3 @@
 #include "src/cli/app.h"
 
-int main(int argc, char** argv) {
-  return apr::cli::run_main(argc, argv);
-}
+int main(int argc, char** argv) { return apr::cli::run_main(argc, argv); }

@@ -26,7 +26,9 @@ class Reader {
   [[noreturn]] void fail(const std::string& member, std::string want, std::string found) const {
     throw Error(ErrorCode::InvalidFormat, "not a manifest of apr")
         .at(path_)
-        .in(member.empty() ? place_ : place_.empty() ? member : place_ + "." + member)
+        .in(member.empty()   ? place_
+            : place_.empty() ? member
+                             : place_ + "." + member)
         .want(std::move(want))
         .got(std::move(found));
   }
@@ -63,7 +65,8 @@ class Reader {
   std::string place_;
 };
 
-inspect::ManifestFile read_file(const std::string& path, const Json& value, std::string place, std::uint64_t chunk_bytes) {
+inspect::ManifestFile read_file(const std::string& path, const Json& value, std::string place,
+                                std::uint64_t chunk_bytes) {
   const Reader in(path, value, std::move(place));
   inspect::ManifestFile file;
   file.name = in.text("name");

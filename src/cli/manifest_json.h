@@ -9,8 +9,8 @@ namespace apr::cli {
 
 [[nodiscard]] Json manifest_json(const inspect::Manifest& manifest);
 
-/// Reads a manifest. The file is as little trusted as a model: every number is checked against the others, and the chunk
-/// hashes against the root. Throws InvalidFormat with the member that is wrong, NotFound or Io.
+/// Reads a manifest. The file is as little trusted as a model: every number is checked against the others, and the
+/// chunk hashes against the root. Throws InvalidFormat with the member that is wrong, NotFound or Io.
 [[nodiscard]] inspect::Manifest read_manifest(const std::string& path);
 
 }  // namespace apr::cli

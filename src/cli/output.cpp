@@ -36,8 +36,6 @@ void Output::flush() {
   if (failure != 0) throw Error(ErrorCode::Io, "cannot write to standard output").got(std::strerror(failure));
 }
 
-void write_stderr(std::string_view text) noexcept {
-  static_cast<void>(write_all(STDERR_FILENO, text));
-}
+void write_stderr(std::string_view text) noexcept { static_cast<void>(write_all(STDERR_FILENO, text)); }
 
 }  // namespace apr::cli

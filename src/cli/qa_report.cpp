@@ -15,9 +15,7 @@ using qa::GateResult;
 using qa::QaReport;
 using qa::Verdict;
 
-std::string_view name_of(const GateResult& result) {
-  return qa::gates()[static_cast<std::size_t>(result.gate)].name;
-}
+std::string_view name_of(const GateResult& result) { return qa::gates()[static_cast<std::size_t>(result.gate)].name; }
 
 Role role_of(const GateResult& result) {
   if (result.verdict == Verdict::Pass) return Role::Good;
@@ -46,20 +44,11 @@ std::string xml(std::string_view text) {
   std::string out;
   for (const char c : escaped(text)) {
     switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '"': out += "&quot;"; break;
+      default: out += c;
     }
   }
   return out;

@@ -8,32 +8,19 @@ namespace {
 /// The 16-colour codes only: they follow the palette that the user chose for the terminal.
 std::string_view code(Role role) {
   switch (role) {
-    case Role::Plain:
-      return "";
-    case Role::Title:
-      return "\033[1m";
-    case Role::Heading:
-      return "\033[1;36m";
-    case Role::Dim:
-      return "\033[2m";
-    case Role::Offset:
-      return "\033[2m";
-    case Role::Bytes:
-      return "\033[33m";
-    case Role::Name:
-      return "\033[36m";
-    case Role::Type:
-      return "\033[35m";
-    case Role::Number:
-      return "\033[1m";
-    case Role::Text:
-      return "\033[32m";
-    case Role::Good:
-      return "\033[32m";
-    case Role::Warning:
-      return "\033[1;33m";
-    case Role::Bad:
-      return "\033[1;31m";
+    case Role::Plain: return "";
+    case Role::Title: return "\033[1m";
+    case Role::Heading: return "\033[1;36m";
+    case Role::Dim: return "\033[2m";
+    case Role::Offset: return "\033[2m";
+    case Role::Bytes: return "\033[33m";
+    case Role::Name: return "\033[36m";
+    case Role::Type: return "\033[35m";
+    case Role::Number: return "\033[1m";
+    case Role::Text: return "\033[32m";
+    case Role::Good: return "\033[32m";
+    case Role::Warning: return "\033[1;33m";
+    case Role::Bad: return "\033[1;31m";
   }
   return "";
 }

@@ -77,24 +77,17 @@ bool matches(std::string_view pattern, std::string_view arch, std::string_view k
 
 bool has_kind(const Value& value, Kind kind) {
   switch (kind) {
-    case Kind::Text:
-      return value.as_string().has_value();
-    case Kind::Integer:
-      return value.as_i64().has_value() || value.as_u64().has_value();
-    case Kind::Number:
-      return value.as_f64().has_value();
-    case Kind::Flag:
-      return value.as_bool().has_value();
-    case Kind::Array:
-      return value.as_array() != nullptr;
+    case Kind::Text: return value.as_string().has_value();
+    case Kind::Integer: return value.as_i64().has_value() || value.as_u64().has_value();
+    case Kind::Number: return value.as_f64().has_value();
+    case Kind::Flag: return value.as_bool().has_value();
+    case Kind::Array: return value.as_array() != nullptr;
   }
   return false;
 }
 
 /// Keys that describe a GGUF file and not the model in it.
-bool is_file_layout(std::string_view key) {
-  return key == "general.alignment" || key.starts_with("split.");
-}
+bool is_file_layout(std::string_view key) { return key == "general.alignment" || key.starts_with("split."); }
 
 class Mapping {
  public:

@@ -138,12 +138,9 @@ class Synthesizer {
 
   std::vector<format::WriteEntry> metadata(const Vocab& vocab) const {
     switch (options_.format) {
-      case Format::Gguf:
-        return gguf_metadata(preset_, quant_, options_.seed, vocab);
-      case Format::Apr:
-        return apr_metadata(preset_, quant_, options_.seed, vocab, n_parameters_);
-      case Format::SafeTensors:
-        break;
+      case Format::Gguf: return gguf_metadata(preset_, quant_, options_.seed, vocab);
+      case Format::Apr: return apr_metadata(preset_, quant_, options_.seed, vocab, n_parameters_);
+      case Format::SafeTensors: break;
     }
     return {{"format", format::WriteValue::string("pt")}};
   }
@@ -235,8 +232,6 @@ class Synthesizer {
 
 }  // namespace
 
-SynthReport synth(const SynthOptions& options) {
-  return Synthesizer(options).run();
-}
+SynthReport synth(const SynthOptions& options) { return Synthesizer(options).run(); }
 
 }  // namespace apr::convert

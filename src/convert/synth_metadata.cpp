@@ -8,9 +8,7 @@ namespace {
 using format::WriteEntry;
 using format::WriteValue;
 
-std::string full_name(const SynthPreset& p) {
-  return std::string(p.title) + " (synthetic)";
-}
+std::string full_name(const SynthPreset& p) { return std::string(p.title) + " (synthetic)"; }
 
 std::string description(const SynthPreset& p, std::uint64_t seed) {
   return "Random weights of true shape, not a trained model: apr synth --preset " + std::string(p.name) + " --seed " +

@@ -4,13 +4,9 @@
 namespace apr::convert {
 namespace {
 
-std::int64_t block_of(TensorType type) {
-  return find_type(type)->block_elements;
-}
+std::int64_t block_of(TensorType type) { return find_type(type)->block_elements; }
 
-bool ends_with_m(const SynthQuant& quant) {
-  return quant.name.ends_with("_m");
-}
+bool ends_with_m(const SynthQuant& quant) { return quant.name.ends_with("_m"); }
 
 // More bits for the first and last eighth of the layers and every third one between.
 bool use_more_bits(int layer, int n_layers) {

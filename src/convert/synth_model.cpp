@@ -13,16 +13,11 @@ enum Condition : unsigned { Always, Qwen2Only, HasQkNorm, GemmaOnly, NotGemma };
 bool holds(Condition condition, const SynthPreset& preset) {
   const bool gemma = preset.arch == "gemma3";
   switch (condition) {
-    case Always:
-      return true;
-    case Qwen2Only:
-      return preset.arch == "qwen2";
-    case HasQkNorm:
-      return gemma || preset.arch == "qwen3";
-    case GemmaOnly:
-      return gemma;
-    case NotGemma:
-      return !gemma;
+    case Always: return true;
+    case Qwen2Only: return preset.arch == "qwen2";
+    case HasQkNorm: return gemma || preset.arch == "qwen3";
+    case GemmaOnly: return gemma;
+    case NotGemma: return !gemma;
   }
   return false;
 }
@@ -32,18 +27,12 @@ enum class Dim : std::uint8_t { None, H, F, Q, K, D };
 
 std::int64_t size_of(Dim dim, const SynthPreset& p) {
   switch (dim) {
-    case Dim::H:
-      return p.n_hidden;
-    case Dim::F:
-      return p.n_ffn;
-    case Dim::Q:
-      return std::int64_t{p.n_heads} * p.head_dim;
-    case Dim::K:
-      return std::int64_t{p.n_kv_heads} * p.head_dim;
-    case Dim::D:
-      return p.head_dim;
-    case Dim::None:
-      break;
+    case Dim::H: return p.n_hidden;
+    case Dim::F: return p.n_ffn;
+    case Dim::Q: return std::int64_t{p.n_heads} * p.head_dim;
+    case Dim::K: return std::int64_t{p.n_kv_heads} * p.head_dim;
+    case Dim::D: return p.head_dim;
+    case Dim::None: break;
   }
   return 0;
 }
@@ -84,10 +73,8 @@ bool is_norm(Role role) {
     case Role::AttnKNorm:
     case Role::AttnPostNorm:
     case Role::FfnNorm:
-    case Role::FfnPostNorm:
-      return true;
-    default:
-      return false;
+    case Role::FfnPostNorm: return true;
+    default: return false;
   }
 }
 
@@ -136,34 +123,21 @@ Spread spread_of(const SynthPreset& p, const SynthTensor& tensor) {
       s.row_spread = 0.05;  // a row much longer than the others would win every tied output
       outliers(false, 2.0);
       break;
-    case Role::Output:
-      s.deviation = by_input;
-      break;
+    case Role::Output: s.deviation = by_input; break;
     case Role::AttnQ:
-    case Role::AttnK:
-      s.deviation = 1.2 * by_input;
-      break;
+    case Role::AttnK: s.deviation = 1.2 * by_input; break;
     case Role::AttnV:
     case Role::FfnGate:
-    case Role::FfnUp:
-      s.deviation = by_input;
-      break;
+    case Role::FfnUp: s.deviation = by_input; break;
     case Role::AttnOutput:
     case Role::FfnDown:
       s.deviation = 0.7 * by_input;
       outliers(true, 4.0);
       break;
-    case Role::AttnQBias:
-      s.deviation = 0.5;
-      break;
-    case Role::AttnKBias:
-      s.deviation = 2.0;
-      break;
-    case Role::AttnVBias:
-      s.deviation = 0.05;
-      break;
-    default:
-      break;
+    case Role::AttnQBias: s.deviation = 0.5; break;
+    case Role::AttnKBias: s.deviation = 2.0; break;
+    case Role::AttnVBias: s.deviation = 0.05; break;
+    default: break;
   }
   if (is_norm(tensor.role)) {
     // Gemma scales its embeddings by sqrt(hidden); its post-norms are larger in turn, or the input token would win.

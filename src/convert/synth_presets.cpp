@@ -42,11 +42,7 @@ constexpr SynthQuant kQuants[] = {
 
 }  // namespace
 
-std::span<const SynthPreset> synth_presets() noexcept {
-  return kPresets;
-}
-std::span<const SynthQuant> synth_quants() noexcept {
-  return kQuants;
-}
+std::span<const SynthPreset> synth_presets() noexcept { return kPresets; }
+std::span<const SynthQuant> synth_quants() noexcept { return kQuants; }
 
 }  // namespace apr::convert

@@ -248,15 +248,9 @@ Vocab make_vocab(const SynthPreset& preset) {
   vocab.kind = preset.vocab_kind;
   vocab.tokens.reserve(preset.n_vocab);
   switch (preset.vocab_kind) {
-    case VocabKind::Qwen:
-      make_qwen(vocab, preset);
-      break;
-    case VocabKind::Llama3:
-      make_llama3(vocab, preset);
-      break;
-    case VocabKind::Gemma:
-      make_gemma(vocab, preset);
-      break;
+    case VocabKind::Qwen: make_qwen(vocab, preset); break;
+    case VocabKind::Llama3: make_llama3(vocab, preset); break;
+    case VocabKind::Gemma: make_gemma(vocab, preset); break;
   }
   APR_CHECK(vocab.tokens.size() == preset.n_vocab);
   return vocab;

@@ -49,10 +49,10 @@ CpuInfo detect() {
   info.brand = brand_string();
   const Registers basic = cpuid(1);
   const Registers extended = cpuid(7, 0);
-  if (bit(basic.ecx, 27)) {                             // OSXSAVE
+  if (bit(basic.ecx, 27)) {  // OSXSAVE
     const std::uint64_t saved = xcr0();
-    info.os_saves_ymm = (saved & 0x06U) == 0x06U;       // SSE, AVX
-    info.os_saves_zmm = (saved & 0xE6U) == 0xE6U;       // and opmask, upper ZMM, high 16 ZMM
+    info.os_saves_ymm = (saved & 0x06U) == 0x06U;  // SSE, AVX
+    info.os_saves_zmm = (saved & 0xE6U) == 0xE6U;  // and opmask, upper ZMM, high 16 ZMM
   }
   info.fma = bit(basic.ecx, 12) && info.os_saves_ymm;
   info.f16c = bit(basic.ecx, 29) && info.os_saves_ymm;

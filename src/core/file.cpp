@@ -227,7 +227,10 @@ void remove_unfinished_outputs() noexcept {
 OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   struct stat status {};
   if (::stat(path_.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
-    throw Error(ErrorCode::Io, "cannot write here").at(path_).want("a regular file or a new name").got(kind_of(status.st_mode));
+    throw Error(ErrorCode::Io, "cannot write here")
+        .at(path_)
+        .want("a regular file or a new name")
+        .got(kind_of(status.st_mode));
   temp_path_ = fmt::format("{}.tmp-{}", path_, ::getpid());
   buffer_ = std::make_unique<std::byte[]>(kBufferBytes);
   fd_ = ::open(temp_path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -316,7 +319,8 @@ void OutputFile::commit() {
   const int error = errno;
   if (renamed != 0) ::unlink(temp_path_.c_str());
   if (slot_ >= 0) unfinished[static_cast<std::size_t>(slot_)].used = false;
-  if (renamed != 0) throw Error(ErrorCode::Io, fmt::format("cannot rename into place: {}", std::strerror(error))).at(path_);
+  if (renamed != 0)
+    throw Error(ErrorCode::Io, fmt::format("cannot rename into place: {}", std::strerror(error))).at(path_);
 }
 
 }  // namespace apr

@@ -33,9 +33,7 @@ Sha256Digest Sha256::finish_digest() {
   return digest;
 }
 
-std::string Sha256::finish() {
-  return to_hex(finish_digest());
-}
+std::string Sha256::finish() { return to_hex(finish_digest()); }
 
 std::string to_hex(const Sha256Digest& digest) {
   std::string hex;

@@ -49,17 +49,21 @@ const std::vector<TypeInfo>& table() {
 }
 
 bool same_ignoring_case(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 /// Bytes of one value; 1 where nothing is to be swapped.
 std::size_t value_bytes(FieldEncoding encoding) {
   switch (encoding) {
-    case FieldEncoding::U16: case FieldEncoding::I16: case FieldEncoding::F16: case FieldEncoding::BF16: return 2;
-    case FieldEncoding::I32: case FieldEncoding::F32: return 4;
-    case FieldEncoding::I64: case FieldEncoding::F64: return 8;
+    case FieldEncoding::U16:
+    case FieldEncoding::I16:
+    case FieldEncoding::F16:
+    case FieldEncoding::BF16: return 2;
+    case FieldEncoding::I32:
+    case FieldEncoding::F32: return 4;
+    case FieldEncoding::I64:
+    case FieldEncoding::F64: return 8;
     default: return 1;
   }
 }

@@ -37,8 +37,9 @@ Decoded decode_at(std::string_view text, std::size_t i) noexcept {
 
 /// Invisible characters that reorder or hide text on a terminal.
 bool is_deceptive(char32_t c) {
-  return (c >= 0x80 && c <= 0x9F) || c == 0xAD || c == 0x061C || (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||
-         (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) || (c >= 0xE0000 && c <= 0xE007F);
+  return (c >= 0x80 && c <= 0x9F) || c == 0xAD || c == 0x061C || (c >= 0x200B && c <= 0x200F) ||
+         (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) ||
+         (c >= 0xE0000 && c <= 0xE007F);
 }
 
 void append_control(std::string& out, char32_t c) {
@@ -64,9 +65,12 @@ std::string escaped(std::string_view text, std::size_t max_chars) {
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i++]));
       continue;
     }
-    if (d.code_point < 0x20 || d.code_point == 0x7F) append_control(out, d.code_point);
-    else if (is_deceptive(d.code_point)) out += fmt::format("\\u{{{:x}}}", static_cast<unsigned>(d.code_point));
-    else out += text.substr(i, d.length);
+    if (d.code_point < 0x20 || d.code_point == 0x7F)
+      append_control(out, d.code_point);
+    else if (is_deceptive(d.code_point))
+      out += fmt::format("\\u{{{:x}}}", static_cast<unsigned>(d.code_point));
+    else
+      out += text.substr(i, d.length);
     i += d.length;
   }
   return out;
@@ -117,7 +121,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
-std::vector<std::string> nearest(std::string_view word, std::span<const std::string_view> candidates, std::size_t limit) {
+std::vector<std::string> nearest(std::string_view word, std::span<const std::string_view> candidates,
+                                 std::size_t limit) {
   const std::size_t allowed = std::max<std::size_t>(2, word.size() / 2);
   std::vector<std::pair<std::size_t, std::string_view>> ranked;
   for (const std::string_view candidate : candidates) {
@@ -163,7 +168,8 @@ std::string human_count(std::uint64_t count) {
 
 namespace {
 
-/// Matches `c` against the set after '[' at pattern[p]; `next` is the index behind ']'. A set without ']' is a plain '['.
+/// Matches `c` against the set after '[' at pattern[p]; `next` is the index behind ']'. A set without ']' is a plain
+/// '['.
 bool match_set(std::string_view pattern, std::size_t p, char c, std::size_t& next) noexcept {
   std::size_t i = p + 1;
   const bool negated = i < pattern.size() && (pattern[i] == '!' || pattern[i] == '^');
@@ -197,7 +203,7 @@ bool glob_match(std::string_view pattern, std::string_view text) noexcept {
       star = p++;
       resume = t;
     } else if (p < pattern.size() && (pattern[p] == '?' || (pattern[p] == '[' ? match_set(pattern, p, text[t], next)
-                                                                            : pattern[p] == text[t]))) {
+                                                                              : pattern[p] == text[t]))) {
       p = next;
       ++t;
     } else if (star != std::string_view::npos) {

@@ -113,7 +113,8 @@ double scale_value(const std::byte* at, FieldEncoding encoding) {
 }
 
 bool is_scale(const BlockField& field) {
-  return field.encoding == FieldEncoding::F16 || field.encoding == FieldEncoding::F32 || field.encoding == FieldEncoding::E8M0;
+  return field.encoding == FieldEncoding::F16 || field.encoding == FieldEncoding::F32 ||
+         field.encoding == FieldEncoding::E8M0;
 }
 
 void Moments::add(std::span<const float> values) {
@@ -128,8 +129,10 @@ void Moments::add(std::span<const float> values) {
     if (kernels.max_abs_32(bytes, static_cast<std::int64_t>(piece.size())) >= kInfinity) {
       finite.clear();
       for (const float v : piece) {
-        if (std::isfinite(v)) finite.push_back(v);
-        else ++(std::isnan(v) ? part.n_nan : part.n_inf);
+        if (std::isfinite(v))
+          finite.push_back(v);
+        else
+          ++(std::isnan(v) ? part.n_nan : part.n_inf);
       }
       piece = finite;
     }

@@ -14,7 +14,7 @@ namespace apr::diag {
 [[nodiscard]] double scale_value(const std::byte* at, FieldEncoding encoding);
 
 /// Everything about one tensor; `features.name`, `type` and the like are filled, too.
-[[nodiscard]] TensorFeatures compute_features(const format::ModelFile& model, const format::TensorInfo& tensor, ThreadPool& pool,
-                                              const std::function<void(std::uint64_t)>& bytes_done);
+[[nodiscard]] TensorFeatures compute_features(const format::ModelFile& model, const format::TensorInfo& tensor,
+                                              ThreadPool& pool, const std::function<void(std::uint64_t)>& bytes_done);
 
 }  // namespace apr::diag

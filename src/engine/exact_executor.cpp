@@ -38,7 +38,8 @@ MemoryPlan plan_memory(const Plan& plan, const ExecutorOptions& options) {
   MemoryPlan memory;
   memory.mapped_bytes = plan.weight_bytes();
   memory.n_sequences = options.n_sequences;
-  memory.kv_bytes = floats(2ull * options.n_sequences * plan.hparams.n_layers * options.n_ctx * plan.hparams.kv_width());
+  memory.kv_bytes =
+      floats(2ull * options.n_sequences * plan.hparams.n_layers * options.n_ctx * plan.hparams.kv_width());
   const auto widest_row = std::max({plan.hparams.n_embd, plan.hparams.n_ffn, plan.hparams.q_width()});
   memory.arena_bytes = floats(static_cast<std::uint64_t>(plan.row_elements()) * options.n_batch) +
                        options.n_threads * (floats(widest_row) + sizeof(double) * options.n_ctx);
@@ -117,7 +118,8 @@ class ExactExecutor final : public Executor {
 void ExactExecutor::forward_batch(std::span<const BatchPart> parts, std::span<float> logits) {
   check_batch(plan_, options_, parts, n_past_, logits.size());
   batch_.assign(parts);
-  for (const BatchPart& part : parts) n_past_[part.sequence] = part.position;  // a failure leaves the cache valid up to here
+  for (const BatchPart& part : parts)
+    n_past_[part.sequence] = part.position;  // a failure leaves the cache valid up to here
   const auto start = Clock::now();
   batch_.shape.kv_element_bytes = sizeof(float);
   if (observer_ != nullptr) observer_->pass_begin(batch_.shape);
@@ -137,24 +139,16 @@ void ExactExecutor::forward_batch(std::span<const BatchPart> parts, std::span<fl
 
 void ExactExecutor::run(const Op& op) {
   switch (op.kind) {
-    case OpKind::Embed:
-      return embed(op);
-    case OpKind::RmsNorm:
-      return rms_norm(op);
-    case OpKind::MatMul:
-      return mat_mul(op);
-    case OpKind::Rope:
-      return rope(op);
-    case OpKind::StoreKv:
-      return store_kv(op);
-    case OpKind::Attention:
-      return attention(op);
+    case OpKind::Embed: return embed(op);
+    case OpKind::RmsNorm: return rms_norm(op);
+    case OpKind::MatMul: return mat_mul(op);
+    case OpKind::Rope: return rope(op);
+    case OpKind::StoreKv: return store_kv(op);
+    case OpKind::Attention: return attention(op);
     case OpKind::Add:
     case OpKind::SiluMul:
-    case OpKind::GeluMul:
-      return elementwise(op);
-    case OpKind::SelectRows:
-      return select_rows(op);
+    case OpKind::GeluMul: return elementwise(op);
+    case OpKind::SelectRows: return select_rows(op);
   }
 }
 

@@ -50,7 +50,10 @@ ExecutorOptions resolved(const model::Plan& plan, ExecutorOptions options) {
         .got(fmt::format("{}", options.n_ctx));
   }
   if (options.kv_type != TensorType::F16 && options.kv_type != TensorType::Q8_0) {
-    throw Error(ErrorCode::Usage, "no KV cache of this type").in("--kv-type").want("f16 or q8_0").got(std::string(name(options.kv_type)));
+    throw Error(ErrorCode::Usage, "no KV cache of this type")
+        .in("--kv-type")
+        .want("f16 or q8_0")
+        .got(std::string(name(options.kv_type)));
   }
   options.n_sequences = std::max(options.n_sequences, 1U);
   const std::uint64_t positions = std::uint64_t{options.n_ctx} * options.n_sequences;
@@ -74,7 +77,8 @@ void check_batch(const model::Plan& plan, const ExecutorOptions& options, std::s
     n_tokens += part.tokens.size();
     n_rows += part.n_logits();
     if (part.sequence >= n_past.size()) {
-      throw refuse("there is no such sequence", "sequence", fmt::format("at most {}", n_past.size() - 1), part.sequence);
+      throw refuse("there is no such sequence", "sequence", fmt::format("at most {}", n_past.size() - 1),
+                   part.sequence);
     }
     for (const BatchPart& other : parts.first(i)) {
       if (other.sequence != part.sequence) continue;
@@ -89,7 +93,8 @@ void check_batch(const model::Plan& plan, const ExecutorOptions& options, std::s
   for (const BatchPart& part : parts) {
     const std::uint32_t past = n_past[part.sequence];
     if (part.position > past) {
-      throw refuse("the positions before have not been run", "position", fmt::format("at most {}", past), part.position);
+      throw refuse("the positions before have not been run", "position", fmt::format("at most {}", past),
+                   part.position);
     }
     if (part.tokens.size() > options.n_ctx - part.position) {
       throw refuse("the context is full", "tokens", fmt::format("at most {} more", options.n_ctx - part.position),

@@ -81,9 +81,7 @@ void check_options(const SamplerOptions& o) {
   require(o.penalty_window <= kMaxWindow, "penalty_window", "at most 1048576", o.penalty_window);
 }
 
-Sampler::Sampler(const SamplerOptions& options) : options_(options), state_(options.seed) {
-  check_options(options);
-}
+Sampler::Sampler(const SamplerOptions& options) : options_(options), state_(options.seed) { check_options(options); }
 
 void Sampler::accept(std::int32_t token) {
   if (options_.penalty_window == 0) return;

@@ -12,9 +12,7 @@
 namespace apr::engine {
 namespace {
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 std::optional<double> rate(std::uint32_t count, double seconds) {
   return count > 0 && seconds > 0 ? std::optional(count / seconds) : std::nullopt;
@@ -27,12 +25,8 @@ std::string_view name(FinishReason reason) noexcept {
   return kNames[static_cast<std::size_t>(reason)];
 }
 
-std::optional<double> Timings::prompt_rate() const noexcept {
-  return rate(n_prompt, prompt_s);
-}
-std::optional<double> Timings::decode_rate() const noexcept {
-  return rate(n_decoded, decode_s);
-}
+std::optional<double> Timings::prompt_rate() const noexcept { return rate(n_prompt, prompt_s); }
+std::optional<double> Timings::decode_rate() const noexcept { return rate(n_decoded, decode_s); }
 
 Session::Session(Executor& executor, const SamplerOptions& sampler)
     : executor_(executor), sampler_(sampler), logits_(executor.plan().hparams.n_vocab) {}
@@ -86,7 +80,8 @@ bool Session::prefill(std::span<const std::int32_t> prompt) {
     if (interrupted.load()) return false;
     const auto tokens = prompt.subspan(at, std::min(piece, prompt.size() - at));
     const bool last = at + tokens.size() == prompt.size();
-    executor_.forward(tokens, n_past(), last ? LogitsRequest::Last : LogitsRequest::None, last ? std::span(logits_) : std::span<float>());
+    executor_.forward(tokens, n_past(), last ? LogitsRequest::Last : LogitsRequest::None,
+                      last ? std::span(logits_) : std::span<float>());
     text_.insert(text_.end(), tokens.begin(), tokens.end());
   }
   for (const std::int32_t token : prompt) sampler_.accept(token);
@@ -112,7 +107,8 @@ Generated Session::generate(std::span<const std::int32_t> prompt, const Generate
   out.timings.n_prompt = static_cast<std::uint32_t>(prompt.size());
   out.timings.prompt_s = seconds_since(start);
   if (DeviceDecoder* decoder = executor_.decoder();
-      options.speculate == Speculate::Off && decoder != nullptr && decoder->can_sample(sampler_.options(), options.end_tokens.size())) {
+      options.speculate == Speculate::Off && decoder != nullptr &&
+      decoder->can_sample(sampler_.options(), options.end_tokens.size())) {
     generate_on_device(*decoder, start, options, on_token, out);
     return out;
   }

@@ -12,9 +12,7 @@
 namespace apr::format {
 namespace {
 
-std::string hex32(std::uint32_t value) {
-  return fmt::format("0x{:08X}", value);
-}
+std::string hex32(std::uint32_t value) { return fmt::format("0x{:08X}", value); }
 
 void check_header(const MappedFile& file, const AprHeader& header, Findings& findings) {
   const auto bytes = file.bytes().first<kAprHeaderBytes>();
@@ -67,9 +65,7 @@ void check_flags(std::uint16_t flags, Findings& findings) {
 }
 
 /// Files with a compression bit come in two kinds: truly compressed, and raw with a bit set by mistake.
-bool is_marked_compressed(std::uint16_t flags) {
-  return (flags & (kAprLz4 | kAprZstd)) != 0;
-}
+bool is_marked_compressed(std::uint16_t flags) { return (flags & (kAprLz4 | kAprZstd)) != 0; }
 
 void refuse_compressed(ModelFile& model, std::uint16_t flags, Findings& findings) {
   model.metadata.clear();

@@ -88,18 +88,10 @@ void store(std::span<std::byte> bytes, std::size_t at, T value) {
 
 }  // namespace
 
-std::span<const AprHeaderField> apr_header_fields() noexcept {
-  return kFields;
-}
-std::span<const AprFlagName> apr_flag_table() noexcept {
-  return kFlags;
-}
-std::span<const AprDtype> apr_dtypes() noexcept {
-  return kDtypes;
-}
-std::span<const AprAlias> apr_metadata_aliases() noexcept {
-  return kAliases;
-}
+std::span<const AprHeaderField> apr_header_fields() noexcept { return kFields; }
+std::span<const AprFlagName> apr_flag_table() noexcept { return kFlags; }
+std::span<const AprDtype> apr_dtypes() noexcept { return kDtypes; }
+std::span<const AprAlias> apr_metadata_aliases() noexcept { return kAliases; }
 
 std::uint32_t apr_header_crc(std::span<const std::byte, kAprHeaderBytes> bytes) noexcept {
   return crc32(bytes.subspan(kBehindCrc), crc32(bytes.first(kCrcAt)));

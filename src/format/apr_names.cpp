@@ -55,9 +55,7 @@ std::string_view apr_suffix(std::string_view suffix) {
 
 }  // namespace
 
-std::span<const LayoutRow> layout_contract() noexcept {
-  return kContract;
-}
+std::span<const LayoutRow> layout_contract() noexcept { return kContract; }
 
 bool apr_renames(std::string_view architecture) noexcept {
   constexpr std::string_view renamed[] = {"qwen", "qwen2", "qwen2.5", "qwen3", "qwen35", "qwen3_5", "qwen3.5"};

@@ -21,20 +21,13 @@ namespace {
 /// The only dtype bytes on which the readers agree.
 std::optional<std::uint8_t> dtype_byte(TensorType type) {
   switch (type) {
-    case TensorType::F32:
-      return 0;
-    case TensorType::F16:
-      return 1;
-    case TensorType::Q4_K:
-      return 12;
-    case TensorType::Q6_K:
-      return 14;
-    case TensorType::AprQ4:
-      return 128;
-    case TensorType::AprQ8:
-      return 129;
-    default:
-      return std::nullopt;
+    case TensorType::F32: return 0;
+    case TensorType::F16: return 1;
+    case TensorType::Q4_K: return 12;
+    case TensorType::Q6_K: return 14;
+    case TensorType::AprQ4: return 128;
+    case TensorType::AprQ8: return 129;
+    default: return std::nullopt;
   }
 }
 
@@ -48,17 +41,14 @@ const char* instead_of(TensorType type) {
     case TensorType::MXFP4:
     case TensorType::NVFP4:
     case TensorType::Q2_K:
-    case TensorType::Q3_K:
-      return "q4_k";
+    case TensorType::Q3_K: return "q4_k";
     case TensorType::Q5_0:
     case TensorType::Q5_1:
     case TensorType::Q5_K:
     case TensorType::Q8_0:
     case TensorType::Q8_1:
-    case TensorType::Q8_K:
-      return "q6_k";
-    case TensorType::BF16:
-      return "f32 (exact) or f16";
+    case TensorType::Q8_K: return "q6_k";
+    case TensorType::BF16: return "f32 (exact) or f16";
     default: {
       const TypeInfo* info = find_type(type);
       return info != nullptr && info->block_elements > 1 ? "q4_k" : "f32 or f16";
@@ -257,8 +247,6 @@ void AprWriter::finish() {
 
 }  // namespace
 
-std::unique_ptr<ModelWriter> make_apr_writer(const std::string& path) {
-  return std::make_unique<AprWriter>(path);
-}
+std::unique_ptr<ModelWriter> make_apr_writer(const std::string& path) { return std::make_unique<AprWriter>(path); }
 
 }  // namespace apr::format

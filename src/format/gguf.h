@@ -29,9 +29,7 @@ inline constexpr unsigned kMaxArrayDepth = 8;          // apr's own cap; 1 is an
 [[nodiscard]] std::uint64_t scalar_bytes(ValueType type) noexcept;
 /// Fewest bytes that one array element of this type can take: the bound of an element count.
 [[nodiscard]] std::uint64_t min_element_bytes(ValueType type) noexcept;
-[[nodiscard]] constexpr bool is_value_type(std::uint32_t number) noexcept {
-  return number <= 12;
-}
+[[nodiscard]] constexpr bool is_value_type(std::uint32_t number) noexcept { return number <= 12; }
 
 /// Decodes one value at the reader's place and moves behind it. False when it does not fit; nothing is reported.
 [[nodiscard]] bool read_value(ByteReader& reader, ValueType type, Value& value);

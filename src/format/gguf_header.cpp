@@ -8,9 +8,7 @@ namespace {
 
 constexpr std::size_t kQuotedBytes = 80;
 
-bool is_known(std::uint32_t version) {
-  return version == 2 || version == 3;
-}
+bool is_known(std::uint32_t version) { return version == 2 || version == 3; }
 
 [[noreturn]] void refuse_version(const Parse& parse, std::uint32_t as_little) {
   // A version is a small number: when its low half is empty the file was written the other way round.

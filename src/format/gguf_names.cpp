@@ -33,16 +33,11 @@ constexpr KnownKey kKnownKeys[] = {
 
 std::string_view name(Expected expected) {
   switch (expected) {
-    case Expected::String:
-      return "string";
-    case Expected::Integer:
-      return "an integer";
-    case Expected::Strings:
-      return "array of string";
-    case Expected::Floats:
-      return "array of f32";
-    case Expected::Integers:
-      return "array of i32 or u32";
+    case Expected::String: return "string";
+    case Expected::Integer: return "an integer";
+    case Expected::Strings: return "array of string";
+    case Expected::Floats: return "array of f32";
+    case Expected::Integers: return "array of i32 or u32";
   }
   return "";
 }
@@ -56,14 +51,10 @@ std::string describe(const Value& value) {
 bool fits(const Value& value, Expected expected) {
   const ArrayRef* array = value.as_array();
   switch (expected) {
-    case Expected::String:
-      return value.as_string().has_value();
-    case Expected::Integer:
-      return value.as_u64() || value.as_i64();
-    case Expected::Strings:
-      return array != nullptr && array->element == ValueType::String;
-    case Expected::Floats:
-      return array != nullptr && array->element == ValueType::F32;
+    case Expected::String: return value.as_string().has_value();
+    case Expected::Integer: return value.as_u64() || value.as_i64();
+    case Expected::Strings: return array != nullptr && array->element == ValueType::String;
+    case Expected::Floats: return array != nullptr && array->element == ValueType::F32;
     case Expected::Integers:
       return array != nullptr && (array->element == ValueType::I32 || array->element == ValueType::U32);
   }

@@ -20,9 +20,7 @@ struct TextFault {
 [[nodiscard]] constexpr bool is_key_character(char c) noexcept {
   return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
 }
-[[nodiscard]] constexpr bool is_upper(char c) noexcept {
-  return c >= 'A' && c <= 'Z';
-}
+[[nodiscard]] constexpr bool is_upper(char c) noexcept { return c >= 'A' && c <= 'Z'; }
 
 /// Whether the name would leave its folder if somebody used it as a path.
 [[nodiscard]] bool looks_like_escaping_path(std::string_view name) noexcept;

@@ -51,21 +51,16 @@ std::uint64_t scalar_bytes(ValueType type) noexcept {
   switch (type) {
     case ValueType::U8:
     case ValueType::I8:
-    case ValueType::Bool:
-      return 1;
+    case ValueType::Bool: return 1;
     case ValueType::U16:
-    case ValueType::I16:
-      return 2;
+    case ValueType::I16: return 2;
     case ValueType::U32:
     case ValueType::I32:
-    case ValueType::F32:
-      return 4;
+    case ValueType::F32: return 4;
     case ValueType::U64:
     case ValueType::I64:
-    case ValueType::F64:
-      return 8;
-    default:
-      return 0;
+    case ValueType::F64: return 8;
+    default: return 0;
   }
 }
 
@@ -79,28 +74,17 @@ bool read_value(ByteReader& reader, ValueType type, Value& value) {
   using U64 = std::uint64_t;
   using I64 = std::int64_t;
   switch (type) {
-    case ValueType::U8:
-      return read_as<std::uint8_t, U64>(reader, type, value);
-    case ValueType::I8:
-      return read_as<std::int8_t, I64>(reader, type, value);
-    case ValueType::U16:
-      return read_as<std::uint16_t, U64>(reader, type, value);
-    case ValueType::I16:
-      return read_as<std::int16_t, I64>(reader, type, value);
-    case ValueType::U32:
-      return read_as<std::uint32_t, U64>(reader, type, value);
-    case ValueType::I32:
-      return read_as<std::int32_t, I64>(reader, type, value);
-    case ValueType::F32:
-      return read_as<float, double>(reader, type, value);
-    case ValueType::U64:
-      return read_as<std::uint64_t, U64>(reader, type, value);
-    case ValueType::I64:
-      return read_as<std::int64_t, I64>(reader, type, value);
-    case ValueType::F64:
-      return read_as<double, double>(reader, type, value);
-    case ValueType::Array:
-      return read_array(reader, value);
+    case ValueType::U8: return read_as<std::uint8_t, U64>(reader, type, value);
+    case ValueType::I8: return read_as<std::int8_t, I64>(reader, type, value);
+    case ValueType::U16: return read_as<std::uint16_t, U64>(reader, type, value);
+    case ValueType::I16: return read_as<std::int16_t, I64>(reader, type, value);
+    case ValueType::U32: return read_as<std::uint32_t, U64>(reader, type, value);
+    case ValueType::I32: return read_as<std::int32_t, I64>(reader, type, value);
+    case ValueType::F32: return read_as<float, double>(reader, type, value);
+    case ValueType::U64: return read_as<std::uint64_t, U64>(reader, type, value);
+    case ValueType::I64: return read_as<std::int64_t, I64>(reader, type, value);
+    case ValueType::F64: return read_as<double, double>(reader, type, value);
+    case ValueType::Array: return read_array(reader, value);
     case ValueType::Bool: {
       std::uint8_t byte;
       if (!reader.read(byte)) return false;
@@ -115,8 +99,7 @@ bool read_value(ByteReader& reader, ValueType type, Value& value) {
       return true;
     }
     case ValueType::Null:
-    case ValueType::Object:
-      return false;
+    case ValueType::Object: return false;
   }
   return false;
 }

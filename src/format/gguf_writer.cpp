@@ -19,8 +19,8 @@ constexpr std::size_t kMaxNameBytesOfGgml = 63;  // GGML_MAX_NAME counts the NUL
 /// Bytes of the header under construction.
 class Buffer {
  public:
-  template <class T>
-  requires(std::is_arithmetic_v<T>) void put(T value) {
+  template <Arithmetic T>
+  void put(T value) {
     if constexpr (std::endian::native != std::endian::little) value = byte_swapped(value);
     const auto* bytes = reinterpret_cast<const char*>(&value);
     text_.append(bytes, sizeof(T));
@@ -149,34 +149,23 @@ class GgufWriter final : public ModelWriter {
     head.put_string(text);
   }
 
-  template <class T>
-  requires(std::is_arithmetic_v<T>) void put_element(Buffer& head, T value, ValueType type, const std::string& field) {
+  template <Arithmetic T>
+  void put_element(Buffer& head, T value, ValueType type, const std::string& field) {
     switch (type) {
-      case ValueType::U8:
-        return put_integer<std::uint8_t>(head, value, field);
-      case ValueType::I8:
-        return put_integer<std::int8_t>(head, value, field);
-      case ValueType::U16:
-        return put_integer<std::uint16_t>(head, value, field);
-      case ValueType::I16:
-        return put_integer<std::int16_t>(head, value, field);
-      case ValueType::U32:
-        return put_integer<std::uint32_t>(head, value, field);
-      case ValueType::I32:
-        return put_integer<std::int32_t>(head, value, field);
-      case ValueType::I64:
-        return put_integer<std::int64_t>(head, value, field);
+      case ValueType::U8: return put_integer<std::uint8_t>(head, value, field);
+      case ValueType::I8: return put_integer<std::int8_t>(head, value, field);
+      case ValueType::U16: return put_integer<std::uint16_t>(head, value, field);
+      case ValueType::I16: return put_integer<std::int16_t>(head, value, field);
+      case ValueType::U32: return put_integer<std::uint32_t>(head, value, field);
+      case ValueType::I32: return put_integer<std::int32_t>(head, value, field);
+      case ValueType::I64: return put_integer<std::int64_t>(head, value, field);
       case ValueType::U64:  // in an array of i64 the 64 bits are taken as they are (WriteValue::copy_of)
         if constexpr (std::is_same_v<T, std::int64_t>) return head.put(static_cast<std::uint64_t>(value));
         return put_integer<std::uint64_t>(head, value, field);
-      case ValueType::F32:
-        return head.put(static_cast<float>(value));
-      case ValueType::F64:
-        return head.put(static_cast<double>(value));
-      case ValueType::Bool:
-        return head.put(static_cast<std::uint8_t>(value != T{} ? 1 : 0));
-      default:
-        throw wrong_type(field, type);
+      case ValueType::F32: return head.put(static_cast<float>(value));
+      case ValueType::F64: return head.put(static_cast<double>(value));
+      case ValueType::Bool: return head.put(static_cast<std::uint8_t>(value != T{} ? 1 : 0));
+      default: throw wrong_type(field, type);
     }
   }
 
@@ -251,8 +240,6 @@ class GgufWriter final : public ModelWriter {
 
 }  // namespace
 
-std::unique_ptr<ModelWriter> make_gguf_writer(const std::string& path) {
-  return std::make_unique<GgufWriter>(path);
-}
+std::unique_ptr<ModelWriter> make_gguf_writer(const std::string& path) { return std::make_unique<GgufWriter>(path); }
 
 }  // namespace apr::format

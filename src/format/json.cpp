@@ -9,9 +9,7 @@
 namespace apr::format {
 namespace {
 
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /// The power of ten of a number's first significant digit: tells overflow from underflow where from_chars refuses both.
 std::int64_t decimal_exponent(std::string_view number) {
@@ -44,9 +42,7 @@ std::optional<double> to_double(std::string_view number) {
   return number.starts_with('-') ? -0.0 : 0.0;
 }
 
-bool is_integer(std::string_view number) {
-  return number.find_first_of(".eE") == std::string_view::npos;
-}
+bool is_integer(std::string_view number) { return number.find_first_of(".eE") == std::string_view::npos; }
 
 void append_utf8(std::string& out, std::uint32_t code) {
   const auto put = [&out](std::uint32_t byte) { out.push_back(static_cast<char>(byte)); };
@@ -73,18 +69,12 @@ std::uint32_t hex4(std::string_view digits) {
 
 char plain_escape(char c) {
   switch (c) {
-    case 'b':
-      return '\b';
-    case 'f':
-      return '\f';
-    case 'n':
-      return '\n';
-    case 'r':
-      return '\r';
-    case 't':
-      return '\t';
-    default:
-      return c;  // quote, backslash, slash
+    case 'b': return '\b';
+    case 'f': return '\f';
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 't': return '\t';
+    default: return c;  // quote, backslash, slash
   }
 }
 
@@ -166,16 +156,11 @@ JsonToken JsonCursor::next() {
   switch (expect_) {
     case Expect::End:
       return pos_ == text_.size() ? token_ = JsonToken::End : fail(pos_, "nothing but white space after the value");
-    case Expect::Value:
-      return read_value();
-    case Expect::FirstElement:
-      return peek() == ']' ? close(JsonToken::ArrayEnd) : read_value();
-    case Expect::FirstKey:
-      return peek() == '}' ? close(JsonToken::ObjectEnd) : read_key();
-    case Expect::NextKey:
-      return read_key();
-    case Expect::Separator:
-      break;
+    case Expect::Value: return read_value();
+    case Expect::FirstElement: return peek() == ']' ? close(JsonToken::ArrayEnd) : read_value();
+    case Expect::FirstKey: return peek() == '}' ? close(JsonToken::ObjectEnd) : read_key();
+    case Expect::NextKey: return read_key();
+    case Expect::Separator: break;
   }
   const bool is_object = in_object_[depth_ - 1];
   if (peek() == (is_object ? '}' : ']')) return close(is_object ? JsonToken::ObjectEnd : JsonToken::ArrayEnd);
@@ -200,20 +185,13 @@ JsonToken JsonCursor::read_key() {
 
 JsonToken JsonCursor::read_value() {
   switch (peek()) {
-    case '{':
-      return open(JsonToken::ObjectBegin, true);
-    case '[':
-      return open(JsonToken::ArrayBegin, false);
-    case '"':
-      return read_string() ? finish(JsonToken::String) : token_;
-    case 't':
-      return read_word("true", JsonToken::True);
-    case 'f':
-      return read_word("false", JsonToken::False);
-    case 'n':
-      return read_word("null", JsonToken::Null);
-    default:
-      break;
+    case '{': return open(JsonToken::ObjectBegin, true);
+    case '[': return open(JsonToken::ArrayBegin, false);
+    case '"': return read_string() ? finish(JsonToken::String) : token_;
+    case 't': return read_word("true", JsonToken::True);
+    case 'f': return read_word("false", JsonToken::False);
+    case 'n': return read_word("null", JsonToken::Null);
+    default: break;
   }
   if (peek() == '-' || is_digit(peek())) return read_number();
   return fail(pos_, "a JSON value");
@@ -340,9 +318,7 @@ bool JsonCursor::read_string() {
   return true;
 }
 
-std::string JsonCursor::text() const {
-  return has_escapes_ ? json_unescaped(raw_) : std::string(raw_);
-}
+std::string JsonCursor::text() const { return has_escapes_ ? json_unescaped(raw_) : std::string(raw_); }
 
 Value JsonCursor::number() const noexcept {
   if (is_integer(raw_)) {
@@ -367,19 +343,13 @@ namespace {
 
 ValueType element_type(const JsonCursor& cursor) {
   switch (cursor.token()) {
-    case JsonToken::ObjectBegin:
-      return ValueType::Object;
-    case JsonToken::ArrayBegin:
-      return ValueType::Array;
-    case JsonToken::String:
-      return ValueType::String;
+    case JsonToken::ObjectBegin: return ValueType::Object;
+    case JsonToken::ArrayBegin: return ValueType::Array;
+    case JsonToken::String: return ValueType::String;
     case JsonToken::True:
-    case JsonToken::False:
-      return ValueType::Bool;
-    case JsonToken::Number:
-      return cursor.number().type();
-    default:
-      return ValueType::Null;
+    case JsonToken::False: return ValueType::Bool;
+    case JsonToken::Number: return cursor.number().type();
+    default: return ValueType::Null;
   }
 }
 
@@ -411,18 +381,12 @@ Value json_value(JsonCursor& cursor, std::string_view text, std::uint64_t base_o
                  const std::function<std::string_view(std::string)>& keep) {
   switch (cursor.token()) {
     case JsonToken::ObjectBegin:
-    case JsonToken::ArrayBegin:
-      return container(cursor, text, base_offset);
-    case JsonToken::String:
-      return Value(cursor.has_escapes() ? keep(cursor.text()) : cursor.raw());
-    case JsonToken::Number:
-      return cursor.number();
-    case JsonToken::True:
-      return Value(true);
-    case JsonToken::False:
-      return Value(false);
-    default:
-      return {};
+    case JsonToken::ArrayBegin: return container(cursor, text, base_offset);
+    case JsonToken::String: return Value(cursor.has_escapes() ? keep(cursor.text()) : cursor.raw());
+    case JsonToken::Number: return cursor.number();
+    case JsonToken::True: return Value(true);
+    case JsonToken::False: return Value(false);
+    default: return {};
   }
 }
 

@@ -15,12 +15,9 @@ std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) noexcept {
 
 std::string_view name(Format format) noexcept {
   switch (format) {
-    case Format::Gguf:
-      return "gguf";
-    case Format::SafeTensors:
-      return "safetensors";
-    case Format::Apr:
-      return "apr";
+    case Format::Gguf: return "gguf";
+    case Format::SafeTensors: return "safetensors";
+    case Format::Apr: return "apr";
   }
   return "unknown";
 }

@@ -9,9 +9,7 @@ namespace {
 
 constexpr std::size_t kHeadBytes = 16 * 1024;
 
-bool ends_with_index_name(const std::string& path) {
-  return path.ends_with(".safetensors.index.json");
-}
+bool ends_with_index_name(const std::string& path) { return path.ends_with(".safetensors.index.json"); }
 
 [[noreturn]] void refuse(const std::string& path, const Detected& detected) {
   throw Error(ErrorCode::InvalidFormat, "not a model file that apr reads")
@@ -39,12 +37,9 @@ ModelFile open_model(const std::string& path, const OpenOptions& options) {
     refuse(path, detected);
   }
   switch (*detected.format) {
-    case Format::Gguf:
-      return read_gguf(std::move(file), path, options);
-    case Format::SafeTensors:
-      return read_safetensors(std::move(file), path, options);
-    case Format::Apr:
-      return read_apr(std::move(file), path, options);
+    case Format::Gguf: return read_gguf(std::move(file), path, options);
+    case Format::SafeTensors: return read_safetensors(std::move(file), path, options);
+    case Format::Apr: return read_apr(std::move(file), path, options);
   }
   refuse(path, detected);
 }

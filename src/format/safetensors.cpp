@@ -69,9 +69,7 @@ std::uint64_t header_length(const MappedFile& file) {
 
 }  // namespace
 
-std::span<const SafeTensorsType> safetensors_types() noexcept {
-  return kTypes;
-}
+std::span<const SafeTensorsType> safetensors_types() noexcept { return kTypes; }
 
 void append_safetensors(ModelFile& model, std::unique_ptr<MappedFile> file, Findings& findings) {
   const std::uint64_t length = header_length(*file);

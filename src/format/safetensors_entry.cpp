@@ -28,9 +28,7 @@ std::string dtype_names() {
 }
 
 /// Anything but printable characters: what a terminal would act upon.
-bool has_control_characters(std::string_view name) {
-  return escaped(name, name.size() + 1) != name;
-}
+bool has_control_characters(std::string_view name) { return escaped(name, name.size() + 1) != name; }
 
 }  // namespace
 

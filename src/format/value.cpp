@@ -10,36 +10,21 @@ namespace apr::format {
 
 std::string_view name(ValueType type) noexcept {
   switch (type) {
-    case ValueType::U8:
-      return "u8";
-    case ValueType::I8:
-      return "i8";
-    case ValueType::U16:
-      return "u16";
-    case ValueType::I16:
-      return "i16";
-    case ValueType::U32:
-      return "u32";
-    case ValueType::I32:
-      return "i32";
-    case ValueType::F32:
-      return "f32";
-    case ValueType::Bool:
-      return "bool";
-    case ValueType::String:
-      return "string";
-    case ValueType::Array:
-      return "array";
-    case ValueType::U64:
-      return "u64";
-    case ValueType::I64:
-      return "i64";
-    case ValueType::F64:
-      return "f64";
-    case ValueType::Null:
-      return "null";
-    case ValueType::Object:
-      return "object";
+    case ValueType::U8: return "u8";
+    case ValueType::I8: return "i8";
+    case ValueType::U16: return "u16";
+    case ValueType::I16: return "i16";
+    case ValueType::U32: return "u32";
+    case ValueType::I32: return "i32";
+    case ValueType::F32: return "f32";
+    case ValueType::Bool: return "bool";
+    case ValueType::String: return "string";
+    case ValueType::Array: return "array";
+    case ValueType::U64: return "u64";
+    case ValueType::I64: return "i64";
+    case ValueType::F64: return "f64";
+    case ValueType::Null: return "null";
+    case ValueType::Object: return "object";
   }
   return "unknown";
 }

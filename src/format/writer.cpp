@@ -44,9 +44,7 @@ WriteValue json_array(const ArrayRef& array) {
 bool is_signed(ValueType type) {
   return type == ValueType::I8 || type == ValueType::I16 || type == ValueType::I32 || type == ValueType::I64;
 }
-bool is_float(ValueType type) {
-  return type == ValueType::F32 || type == ValueType::F64;
-}
+bool is_float(ValueType type) { return type == ValueType::F32 || type == ValueType::F64; }
 bool is_integer(ValueType type) {
   return is_signed(type) || type == ValueType::U8 || type == ValueType::U16 || type == ValueType::U32 ||
          type == ValueType::U64;
@@ -105,36 +103,16 @@ WriteValue copy_array(const ArrayRef& array) {
 
 }  // namespace
 
-WriteValue WriteValue::u8(std::uint8_t v) {
-  return scalar(ValueType::U8, std::uint64_t{v});
-}
-WriteValue WriteValue::u32(std::uint32_t v) {
-  return scalar(ValueType::U32, std::uint64_t{v});
-}
-WriteValue WriteValue::u64(std::uint64_t v) {
-  return scalar(ValueType::U64, v);
-}
-WriteValue WriteValue::i32(std::int32_t v) {
-  return scalar(ValueType::I32, std::int64_t{v});
-}
-WriteValue WriteValue::f32(float v) {
-  return scalar(ValueType::F32, double{v});
-}
-WriteValue WriteValue::boolean(bool v) {
-  return scalar(ValueType::Bool, v);
-}
-WriteValue WriteValue::string(std::string v) {
-  return scalar(ValueType::String, std::move(v));
-}
-WriteValue WriteValue::strings(std::vector<std::string> v) {
-  return array_of(ValueType::String, std::move(v));
-}
-WriteValue WriteValue::i32s(std::vector<std::int64_t> v) {
-  return array_of(ValueType::I32, std::move(v));
-}
-WriteValue WriteValue::f32s(std::vector<double> v) {
-  return array_of(ValueType::F32, std::move(v));
-}
+WriteValue WriteValue::u8(std::uint8_t v) { return scalar(ValueType::U8, std::uint64_t{v}); }
+WriteValue WriteValue::u32(std::uint32_t v) { return scalar(ValueType::U32, std::uint64_t{v}); }
+WriteValue WriteValue::u64(std::uint64_t v) { return scalar(ValueType::U64, v); }
+WriteValue WriteValue::i32(std::int32_t v) { return scalar(ValueType::I32, std::int64_t{v}); }
+WriteValue WriteValue::f32(float v) { return scalar(ValueType::F32, double{v}); }
+WriteValue WriteValue::boolean(bool v) { return scalar(ValueType::Bool, v); }
+WriteValue WriteValue::string(std::string v) { return scalar(ValueType::String, std::move(v)); }
+WriteValue WriteValue::strings(std::vector<std::string> v) { return array_of(ValueType::String, std::move(v)); }
+WriteValue WriteValue::i32s(std::vector<std::int64_t> v) { return array_of(ValueType::I32, std::move(v)); }
+WriteValue WriteValue::f32s(std::vector<double> v) { return array_of(ValueType::F32, std::move(v)); }
 
 WriteValue WriteValue::json(std::string text) {
   WriteValue value = string(std::move(text));
@@ -157,12 +135,9 @@ WriteValue WriteValue::copy_of(const Value& value) {
 
 std::unique_ptr<ModelWriter> make_writer(Format format, const std::string& path) {
   switch (format) {
-    case Format::Gguf:
-      return make_gguf_writer(path);
-    case Format::SafeTensors:
-      return make_safetensors_writer(path);
-    case Format::Apr:
-      return make_apr_writer(path);
+    case Format::Gguf: return make_gguf_writer(path);
+    case Format::SafeTensors: return make_safetensors_writer(path);
+    case Format::Apr: return make_apr_writer(path);
   }
   throw Error(ErrorCode::Internal, "there is no writer for this format").at(path);
 }

@@ -25,7 +25,8 @@ std::string_view field_of(const TypeInfo& type, const PartBits& part) {
 }
 
 /// The bits of a part in the file, byte by byte.
-std::vector<FileBits> file_bits(const TypeInfo& type, const PartBits& part, std::uint64_t block_offset, std::endian order) {
+std::vector<FileBits> file_bits(const TypeInfo& type, const PartBits& part, std::uint64_t block_offset,
+                                std::endian order) {
   std::vector<FileBits> out;
   for (std::size_t r = 0; r < part.n_runs; ++r)
     for (unsigned bit = part.runs[r].first, left = part.runs[r].width; left > 0;) {
@@ -50,7 +51,8 @@ Part apr_q8_scale(const ModelFile& model, const TensorInfo& tensor) {
 
 /// What the value of an element is, exact where a float cannot hold it.
 std::optional<Number> exact_value(const TypeInfo& type, std::span<const std::byte> block, const Element& element) {
-  if (auto exact = exact_numbers(type.type, block, std::endian::little, 1); exact && !exact->empty()) return exact->front();
+  if (auto exact = exact_numbers(type.type, block, std::endian::little, 1); exact && !exact->empty())
+    return exact->front();
   if (type.type == TensorType::C64) return std::nullopt;
   return element.value;
 }
@@ -93,7 +95,8 @@ std::optional<BlockGrid> block_grid(const TensorInfo& tensor) {
 
 std::vector<std::byte> little_endian_block(const ModelFile& model, const TensorInfo& tensor, const BlockGrid& grid,
                                            std::uint64_t block) {
-  const auto bytes = model.data(tensor).subspan(grid.first_byte + block * grid.type->block_bytes, grid.type->block_bytes);
+  const auto bytes =
+      model.data(tensor).subspan(grid.first_byte + block * grid.type->block_bytes, grid.type->block_bytes);
   std::vector<std::byte> copy(bytes.begin(), bytes.end());
   if (model.byte_order != std::endian::little) swap_block_bytes(*grid.type, copy);
   return copy;
@@ -128,27 +131,31 @@ AddressMap::AddressMap(const ModelFile& model) : model_(model) {
 }
 
 const AddressMap::Span* AddressMap::find(const std::vector<Span>& spans, std::uint32_t file, std::uint64_t offset) {
-  auto after = std::upper_bound(spans.begin(), spans.end(), std::pair(file, offset), [](const auto& place, const Span& s) {
-    return place < std::pair(s.file_index, s.begin);
-  });
+  auto after =
+      std::upper_bound(spans.begin(), spans.end(), std::pair(file, offset),
+                       [](const auto& place, const Span& s) { return place < std::pair(s.file_index, s.begin); });
   if (after == spans.begin()) return nullptr;
   const Span& span = *--after;
   return span.file_index == file && offset < span.end ? &span : nullptr;
 }
 
 std::uint64_t AddressMap::next_begin(const std::vector<Span>& spans, std::uint32_t file, std::uint64_t offset) {
-  const auto after = std::upper_bound(spans.begin(), spans.end(), std::pair(file, offset), [](const auto& place, const Span& s) {
-    return place < std::pair(s.file_index, s.begin);
-  });
+  const auto after =
+      std::upper_bound(spans.begin(), spans.end(), std::pair(file, offset),
+                       [](const auto& place, const Span& s) { return place < std::pair(s.file_index, s.begin); });
   return after == spans.end() || after->file_index != file ? UINT64_MAX : after->begin;
 }
 
 Label AddressMap::label(std::uint64_t offset, std::uint32_t file) const {
-  if (const Span* span = find(data_, file, offset)) return {fmt::format("tensor {}", model_.tensors[span->index].name), span->end};
-  if (const Span* span = find(metadata_, file, offset)) return {fmt::format("KV {}", model_.metadata[span->index].key), span->end};
-  if (const Span* span = find(infos_, file, offset)) return {fmt::format("tensor info {}", model_.tensors[span->index].name), span->end};
+  if (const Span* span = find(data_, file, offset))
+    return {fmt::format("tensor {}", model_.tensors[span->index].name), span->end};
+  if (const Span* span = find(metadata_, file, offset))
+    return {fmt::format("KV {}", model_.metadata[span->index].key), span->end};
+  if (const Span* span = find(infos_, file, offset))
+    return {fmt::format("tensor info {}", model_.tensors[span->index].name), span->end};
   std::uint64_t end = UINT64_MAX;
-  for (const auto* spans : {&data_, &infos_, &metadata_, &regions_}) end = std::min(end, next_begin(*spans, file, offset));
+  for (const auto* spans : {&data_, &infos_, &metadata_, &regions_})
+    end = std::min(end, next_begin(*spans, file, offset));
   const Span* region = find(regions_, file, offset);
   if (region == nullptr) return {{}, end};
   // Between tensors there is nothing but padding; a region that is made of entries has other bytes between them.
@@ -173,7 +180,8 @@ std::optional<HeaderByte> AddressMap::header_byte(std::uint64_t offset, std::uin
     return std::nullopt;
   }
   for (const HeaderField& field : section.fields)
-    if (offset >= field.offset && offset - field.offset < field.bytes.size()) return HeaderByte{section.title, entry, field};
+    if (offset >= field.offset && offset - field.offset < field.bytes.size())
+      return HeaderByte{section.title, entry, field};
   return std::nullopt;
 }
 
@@ -234,7 +242,8 @@ TensorByte AddressMap::tensor_byte(std::size_t tensor_index, std::uint64_t offse
     out.block_bytes = kAprQ8ScaleBytes;
     out.uses.push_back({PartKind::Scale, 0, 8, scale.stored, scale.value, {}});
     out.n_weights = tensor.n_elements;
-    for (std::uint64_t e = 0; e < std::min(most_weights, out.n_weights); ++e) out.weights.push_back(weight(tensor_index, e));
+    for (std::uint64_t e = 0; e < std::min(most_weights, out.n_weights); ++e)
+      out.weights.push_back(weight(tensor_index, e));
     return out;
   }
   const std::uint64_t at = out.byte - grid->first_byte;
@@ -258,14 +267,19 @@ TensorByte AddressMap::tensor_byte(std::size_t tensor_index, std::uint64_t offse
     for (const Part& part : element.all())
       for (std::size_t r = 0; r < part.bits.n_runs; ++r) {
         const BitRun& run = part.bits.runs[r];
-        const unsigned from = std::max<unsigned>(run.first, logical * 8), to = std::min<unsigned>(run.first + run.width, logical * 8 + 8);
+        const unsigned from = std::max<unsigned>(run.first, logical * 8),
+                       to = std::min<unsigned>(run.first + run.width, logical * 8 + 8);
         if (from >= to) continue;
         hit[e] = true;
         const auto first_bit = static_cast<std::uint8_t>(from % 8), width = static_cast<std::uint8_t>(to - from);
-        const auto same = [&](const BitUse& u) { return u.kind == part.bits.kind && u.first_bit == first_bit && u.width == width; };
+        const auto same = [&](const BitUse& u) {
+          return u.kind == part.bits.kind && u.first_bit == first_bit && u.width == width;
+        };
         auto use = std::find_if(out.uses.begin(), out.uses.end(), same);
-        if (use == out.uses.end()) use = out.uses.insert(use, {part.bits.kind, first_bit, width, part.stored, part.value, {}});
-        if (use->value && std::bit_cast<std::uint64_t>(*use->value) != std::bit_cast<std::uint64_t>(part.value)) use->value.reset();
+        if (use == out.uses.end())
+          use = out.uses.insert(use, {part.bits.kind, first_bit, width, part.stored, part.value, {}});
+        if (use->value && std::bit_cast<std::uint64_t>(*use->value) != std::bit_cast<std::uint64_t>(part.value))
+          use->value.reset();
         use->elements.push_back(e);
       }
   }

@@ -162,9 +162,7 @@ ElementBits trits(std::uint32_t e) {
 }
 
 /// Which of the trits of its byte an element of TQ1_0 is.
-std::uint32_t trit_of(std::uint32_t e) {
-  return e < 160 ? e / 32 : e < 240 ? (e - 160) / 16 : (e - 240) / 4;
-}
+std::uint32_t trit_of(std::uint32_t e) { return e < 160 ? e / 32 : e < 240 ? (e - 160) / 16 : (e - 240) / 4; }
 
 double f16_value(std::uint64_t bits) {
   const auto exponent = static_cast<int>((bits >> 10) & 31), mantissa = static_cast<int>(bits & 1023);
@@ -187,16 +185,13 @@ double as_signed(std::uint64_t stored, unsigned bits) {
 
 double scale_value(TensorType type, std::uint64_t stored) {
   switch (type) {
-    case TensorType::Q8_K:
-      return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(stored)));
-    case TensorType::MXFP4:
-      return std::ldexp(1.0, static_cast<int>(stored) - 127);
+    case TensorType::Q8_K: return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(stored)));
+    case TensorType::MXFP4: return std::ldexp(1.0, static_cast<int>(stored) - 127);
     case TensorType::AprQ4: {  // its own reader takes anything but a normal number for 0
       const auto exponent = (stored >> 10) & 31;
       return exponent == 0 || exponent == 31 ? 0 : f16_value(stored);
     }
-    default:
-      return f16_value(stored);
+    default: return f16_value(stored);
   }
 }
 
@@ -204,24 +199,17 @@ double sub_scale_value(TensorType type, std::uint64_t stored) {
   const auto n = static_cast<double>(stored);
   switch (type) {
     case TensorType::Q3_K:
-    case TensorType::IQ4_XS:
-      return n - 32;
-    case TensorType::Q6_K:
-      return as_signed(stored, 8);
-    case TensorType::NVFP4:
-      return unsigned_e4m3(stored);
+    case TensorType::IQ4_XS: return n - 32;
+    case TensorType::Q6_K: return as_signed(stored, 8);
+    case TensorType::NVFP4: return unsigned_e4m3(stored);
     case TensorType::IQ1_S:
     case TensorType::IQ1_M:
-    case TensorType::IQ3_S:
-      return 2 * n + 1;
+    case TensorType::IQ3_S: return 2 * n + 1;
     case TensorType::IQ2_XXS:
     case TensorType::IQ2_XS:
-    case TensorType::IQ2_S:
-      return (n + 0.5) / 4;
-    case TensorType::IQ3_XXS:
-      return (n + 0.5) / 2;
-    default:
-      return n;
+    case TensorType::IQ2_S: return (n + 0.5) / 4;
+    case TensorType::IQ3_XXS: return (n + 0.5) / 2;
+    default: return n;
   }
 }
 
@@ -233,30 +221,23 @@ double code_value(TensorType type, std::uint64_t stored, std::uint32_t element) 
   }
   switch (type) {
     case TensorType::Q4_0:
-    case TensorType::AprQ4:
-      return n - 8;
-    case TensorType::Q5_0:
-      return n - 16;
+    case TensorType::AprQ4: return n - 8;
+    case TensorType::Q5_0: return n - 16;
     case TensorType::Q8_0:
     case TensorType::Q8_1:
     case TensorType::Q8_K:
-    case TensorType::AprQ8:
-      return as_signed(stored, 8);
-    case TensorType::Q3_K:
-      return n - 4;
-    case TensorType::Q6_K:
-      return n - 32;
+    case TensorType::AprQ8: return as_signed(stored, 8);
+    case TensorType::Q3_K: return n - 4;
+    case TensorType::Q6_K: return n - 32;
     case TensorType::Q2_0:
-    case TensorType::TQ2_0:
-      return n - 1;
-    case TensorType::Q1_0:
-      return stored != 0 ? 1 : -1;
+    case TensorType::TQ2_0: return n - 1;
+    case TensorType::Q1_0: return stored != 0 ? 1 : -1;
     case TensorType::TQ1_0: {  // the digits of a fraction in base 3, first one most significant
       constexpr std::uint32_t kPowers[] = {1, 3, 9, 27, 81};
-      return static_cast<double>(((static_cast<std::uint32_t>(stored) * kPowers[trit_of(element)] & 0xFF) * 3) >> 8) - 1;
+      return static_cast<double>(((static_cast<std::uint32_t>(stored) * kPowers[trit_of(element)] & 0xFF) * 3) >> 8) -
+             1;
     }
-    default:
-      return n;
+    default: return n;
   }
 }
 
@@ -267,37 +248,21 @@ float computed(TensorType type, const Element& element) {
   bool has_scale = false, has_sub = false, has_min = false, has_sub_min = false;
   std::uint64_t sub_stored = 0;
   for (const Part& part : element.all()) switch (part.bits.kind) {
-      case Scale:
-        scale = part.value, has_scale = true;
-        break;
-      case Minimum:
-        minimum = part.value, has_min = true;
-        break;
-      case SubScale:
-        sub_scale = part.value, has_sub = true, sub_stored = part.stored;
-        break;
-      case SubMin:
-        sub_min = part.value, has_sub_min = true;
-        break;
+      case Scale: scale = part.value, has_scale = true; break;
+      case Minimum: minimum = part.value, has_min = true; break;
+      case SubScale: sub_scale = part.value, has_sub = true, sub_stored = part.stored; break;
+      case SubMin: sub_min = part.value, has_sub_min = true; break;
       case Code:
-      case GridIndex:
-        code = part.value;
-        break;
-      case Sign:
-        sign = part.value;
-        break;
-      case Shift:
-        shift = part.value;
-        break;
+      case GridIndex: code = part.value; break;
+      case Sign: sign = part.value; break;
+      case Shift: shift = part.value; break;
     }
   const auto d = static_cast<float>(scale), q = static_cast<float>(code);
   switch (type) {
     case TensorType::MXFP4:  // ggml halves the scale and doubles the codes; 2^128 is no float, its half is
       return static_cast<float>(scale * 0.5) * static_cast<float>(code * 2);
-    case TensorType::NVFP4:
-      return static_cast<float>(sub_scale * 0.5) * static_cast<float>(code * 2);
-    case TensorType::Q1_0:
-      return code > 0 ? d : -d;
+    case TensorType::NVFP4: return static_cast<float>(sub_scale * 0.5) * static_cast<float>(code * 2);
+    case TensorType::Q1_0: return code > 0 ? d : -d;
     case TensorType::IQ2_XXS:
     case TensorType::IQ2_XS:
     case TensorType::IQ2_S: {
@@ -308,8 +273,7 @@ float computed(TensorType type, const Element& element) {
       const float value = d * (0.5F + static_cast<float>(sub_stored)) * 0.5F * q;
       return sign < 0 ? -value : value;
     }
-    default:
-      break;
+    default: break;
   }
   if (!has_scale) return q;
   if (!has_sub) return has_min ? q * d + static_cast<float>(minimum) : q * d;
@@ -323,22 +287,17 @@ float computed(TensorType type, const Element& element) {
 double part_value(const TypeInfo& type, const PartBits& bits, std::uint64_t stored, std::uint32_t element) {
   switch (bits.kind) {
     case Scale:
-    case Minimum:
-      return scale_value(type.type, stored);
-    case SubScale:
-      return sub_scale_value(type.type, stored);
-    case SubMin:
-      return static_cast<double>(stored);
-    case Code:
-      return code_value(type.type, stored, element);
+    case Minimum: return scale_value(type.type, stored);
+    case SubScale: return sub_scale_value(type.type, stored);
+    case SubMin: return static_cast<double>(stored);
+    case Code: return code_value(type.type, stored, element);
     case GridIndex: {
       const auto row = kernels::grid_values(type.type, static_cast<std::uint32_t>(stored));
       return row.empty() ? std::nan("") : row[element % row.size()];
     }
     case Sign:  // seven stored signs: this is the eighth
       return (bits.runs[0].width == 7 ? __builtin_parityll(stored) != 0 : stored != 0) ? -1 : 1;
-    case Shift:
-      return stored != 0 ? -0.125 : 0.125;
+    case Shift: return stored != 0 ? -0.125 : 0.125;
   }
   return 0;
 }
@@ -348,23 +307,20 @@ std::uint32_t encoding_width(FieldEncoding encoding) {
     case FieldEncoding::U16:
     case FieldEncoding::I16:
     case FieldEncoding::F16:
-    case FieldEncoding::BF16:
-      return 2;
+    case FieldEncoding::BF16: return 2;
     case FieldEncoding::I32:
-    case FieldEncoding::F32:
-      return 4;
+    case FieldEncoding::F32: return 4;
     case FieldEncoding::I64:
-    case FieldEncoding::F64:
-      return 8;
-    default:
-      return 1;
+    case FieldEncoding::F64: return 8;
+    default: return 1;
   }
 }
 
 }  // namespace
 
 std::string_view name(PartKind kind) noexcept {
-  constexpr std::string_view kNames[] = {"scale", "minimum", "sub_scale", "sub_minimum", "code", "grid_index", "sign", "shift"};
+  constexpr std::string_view kNames[] = {"scale", "minimum",    "sub_scale", "sub_minimum",
+                                         "code",  "grid_index", "sign",      "shift"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -393,28 +349,21 @@ ElementBits element_bits(const TypeInfo& type, std::uint32_t e) noexcept {
           .nibble(8 + e % 16, e / 16)
           .bits(4 + e / 8, e % 8, 1, 4)
           .get();
-    case TensorType::Q8_0:
-      return Builder().f16(Scale, 0).part(Code).bits(2 + e, 0, 8).get();
-    case TensorType::Q8_1:
-      return Builder().f16(Scale, 0).part(Code).bits(4 + e, 0, 8).get();
-    case TensorType::Q8_K:
-      return Builder().part(Scale).bits(0, 0, 32).part(Code).bits(4 + e, 0, 8).get();
+    case TensorType::Q8_0: return Builder().f16(Scale, 0).part(Code).bits(2 + e, 0, 8).get();
+    case TensorType::Q8_1: return Builder().f16(Scale, 0).part(Code).bits(4 + e, 0, 8).get();
+    case TensorType::Q8_K: return Builder().part(Scale).bits(0, 0, 32).part(Code).bits(4 + e, 0, 8).get();
     case TensorType::Q2_K:
     case TensorType::Q4_K:
-    case TensorType::Q5_K:
-      return k_type(type.type, e);
-    case TensorType::Q3_K:
-      return q3_k(e);
-    case TensorType::Q6_K:
-      return q6_k(e);
+    case TensorType::Q5_K: return k_type(type.type, e);
+    case TensorType::Q3_K: return q3_k(e);
+    case TensorType::Q6_K: return q6_k(e);
     case TensorType::IQ1_S:
     case TensorType::IQ1_M:
     case TensorType::IQ2_XXS:
     case TensorType::IQ2_XS:
     case TensorType::IQ2_S:
     case TensorType::IQ3_XXS:
-    case TensorType::IQ3_S:
-      return grid_type(type.type, e);
+    case TensorType::IQ3_S: return grid_type(type.type, e);
     case TensorType::IQ4_XS: {
       const std::uint32_t s = e / 32;
       Builder b;
@@ -423,22 +372,16 @@ ElementBits element_bits(const TypeInfo& type, std::uint32_t e) noexcept {
       b.part(Code).nibble(8 + 16 * s + e % 16, e % 32 / 16);
       return b.get();
     }
-    case TensorType::TQ1_0:
-      return trits(e);
+    case TensorType::TQ1_0: return trits(e);
     case TensorType::TQ2_0:
       return Builder().f16(Scale, 64).part(Code).bits(32 * (e / 128) + e % 32, 2 * (e / 32 % 4), 2).get();
-    case TensorType::MXFP4:
-      return Builder().part(Scale).bits(0, 0, 8).part(Code).nibble(1 + e % 16, e / 16).get();
+    case TensorType::MXFP4: return Builder().part(Scale).bits(0, 0, 8).part(Code).nibble(1 + e % 16, e / 16).get();
     case TensorType::NVFP4:
       return Builder().part(SubScale).bits(e / 16, 0, 8).part(Code).nibble(4 + 8 * (e / 16) + e % 8, e % 16 / 8).get();
-    case TensorType::Q1_0:
-      return Builder().f16(Scale, 0).part(Code).bits(2 + e / 8, e % 8, 1).get();
-    case TensorType::Q2_0:
-      return Builder().f16(Scale, 0).part(Code).bits(2 + e / 4, 2 * (e % 4), 2).get();
-    case TensorType::AprQ4:
-      return Builder().f16(Scale, 0).part(Code).nibble(2 + e / 2, e & 1).get();
-    default:
-      break;
+    case TensorType::Q1_0: return Builder().f16(Scale, 0).part(Code).bits(2 + e / 8, e % 8, 1).get();
+    case TensorType::Q2_0: return Builder().f16(Scale, 0).part(Code).bits(2 + e / 4, 2 * (e % 4), 2).get();
+    case TensorType::AprQ4: return Builder().f16(Scale, 0).part(Code).nibble(2 + e / 2, e & 1).get();
+    default: break;
   }
   if (type.block_elements == 0 || !type.fields.empty()) return {};
   const std::uint32_t width = type.block_bytes * 8 / type.block_elements;
@@ -470,7 +413,8 @@ Element read_element(const TypeInfo& type, std::span<const std::byte> block, std
     return out;
   }
   float value[4] = {};  // a plain type: its number is all that there is
-  if (type.block_elements <= 4 && kernels::decode(type.type, block.first(type.block_bytes), 0, std::span(value, type.block_elements))) {
+  if (type.block_elements <= 4 &&
+      kernels::decode(type.type, block.first(type.block_bytes), 0, std::span(value, type.block_elements))) {
     out.value = value[element];
     out.parts[0].value = static_cast<double>(out.value);
   } else {

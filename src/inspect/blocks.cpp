@@ -13,7 +13,8 @@ namespace {
 using format::ModelFile;
 using format::TensorInfo;
 
-Error no_such(const ModelFile& model, const TensorInfo& tensor, std::string flag, std::uint64_t n, std::uint64_t found) {
+Error no_such(const ModelFile& model, const TensorInfo& tensor, std::string flag, std::uint64_t n,
+              std::uint64_t found) {
   return Error(ErrorCode::Usage, fmt::format("{} has no such {}", tensor.name, flag.substr(2)))
       .at(model.path)
       .in(std::move(flag))
@@ -36,7 +37,8 @@ bool choose(const ModelFile& model, const BlockGrid& grid, const BlockChoice& ch
           .at(model.path)
           .in("--row")
           .help("choose by --block alone");
-    if (choice.block >= report.blocks_per_row) throw no_such(model, tensor, "--block", report.blocks_per_row, choice.block);
+    if (choice.block >= report.blocks_per_row)
+      throw no_such(model, tensor, "--block", report.blocks_per_row, choice.block);
     report.block = *choice.row * report.blocks_per_row + choice.block;
   }
   if (report.block >= grid.n_blocks) throw no_such(model, tensor, "--block", grid.n_blocks, report.block);
@@ -63,8 +65,12 @@ void add_fields(const ModelFile& model, const BlockGrid& grid, std::span<const s
   const TypeInfo& type = *grid.type;
   for (const BlockField& field : type.fields) {
     const auto bytes = report.bytes.subspan(field.offset, field.bytes);
-    report.fields.push_back({field.name, field.encoding, report.offset + field.offset, bytes,
-                             field_values(field.encoding, bytes, model.byte_order), {}});
+    report.fields.push_back({field.name,
+                             field.encoding,
+                             report.offset + field.offset,
+                             bytes,
+                             field_values(field.encoding, bytes, model.byte_order),
+                             {}});
   }
   std::set<std::pair<PartKind, unsigned>> seen;
   for (std::uint32_t e = 0; e < type.block_elements; ++e) {
@@ -87,7 +93,8 @@ void add_fields(const ModelFile& model, const BlockGrid& grid, std::span<const s
         if (numbers.kind == PartKind::Code) numbers.values.clear();
 }
 
-void add_sub_blocks(const AddressMap& map, const BlockGrid& grid, std::span<const std::byte> little, BlockReport& report) {
+void add_sub_blocks(const AddressMap& map, const BlockGrid& grid, std::span<const std::byte> little,
+                    BlockReport& report) {
   const TypeInfo& type = *grid.type;
   const std::uint32_t n = sub_block_elements(type);
   for (std::uint32_t e = 0; e < type.block_elements; e += n) {
@@ -103,8 +110,10 @@ void add_sub_blocks(const AddressMap& map, const BlockGrid& grid, std::span<cons
       if (element) where = place.parts[i];
       if (part.bits.kind == PartKind::Scale) scale = part.value, has_scale = true;
       if (part.bits.kind == PartKind::Minimum) dmin = part.value;
-      if (part.bits.kind == PartKind::SubScale) sub.scale = std::move(where), has_sub = true;
-      else if (part.bits.kind == PartKind::SubMin) sub.minimum = std::move(where);
+      if (part.bits.kind == PartKind::SubScale)
+        sub.scale = std::move(where), has_sub = true;
+      else if (part.bits.kind == PartKind::SubMin)
+        sub.minimum = std::move(where);
     }
     if (!has_sub) return;
     sub.step = (has_scale ? static_cast<float>(scale) : 1.0F) * static_cast<float>(sub.scale.value);
@@ -140,7 +149,8 @@ BlockElement element_of(const ModelFile& model, const AddressMap& map, const Blo
 
 }  // namespace
 
-BlockReport block_report(const AddressMap& map, std::size_t tensor, const BlockChoice& choice, std::uint64_t most_elements) {
+BlockReport block_report(const AddressMap& map, std::size_t tensor, const BlockChoice& choice,
+                         std::uint64_t most_elements) {
   const ModelFile& model = map.model();
   BlockReport report;
   report.tensor = tensor;
@@ -174,33 +184,24 @@ std::vector<std::size_t> one_of_each_type(const ModelFile& model) {
 std::string_view formula(TensorType type) noexcept {
   switch (type) {
     case TensorType::Q4_1:
-    case TensorType::Q5_1:
-      return "d * code + m";
+    case TensorType::Q5_1: return "d * code + m";
     case TensorType::Q2_K:
     case TensorType::Q4_K:
-    case TensorType::Q5_K:
-      return "(d * scale) * code - dmin * minimum";
+    case TensorType::Q5_K: return "(d * scale) * code - dmin * minimum";
     case TensorType::Q3_K:
     case TensorType::Q6_K:
-    case TensorType::IQ4_XS:
-      return "(d * scale) * code";
+    case TensorType::IQ4_XS: return "(d * scale) * code";
     case TensorType::IQ1_S:
-    case TensorType::IQ1_M:
-      return "(d * scale) * (grid + shift)";
+    case TensorType::IQ1_M: return "(d * scale) * (grid + shift)";
     case TensorType::IQ2_XXS:
     case TensorType::IQ2_XS:
     case TensorType::IQ2_S:
     case TensorType::IQ3_XXS:
-    case TensorType::IQ3_S:
-      return "(d * scale) * grid * sign";
-    case TensorType::MXFP4:
-      return "e * code";
-    case TensorType::NVFP4:
-      return "d * code, d per sub-block";
-    case TensorType::AprQ8:
-      return "scale of the tensor * code";
-    default:
-      return find_type(type) != nullptr && !find_type(type)->fields.empty() ? "d * code" : "";
+    case TensorType::IQ3_S: return "(d * scale) * grid * sign";
+    case TensorType::MXFP4: return "e * code";
+    case TensorType::NVFP4: return "d * code, d per sub-block";
+    case TensorType::AprQ8: return "scale of the tensor * code";
+    default: return find_type(type) != nullptr && !find_type(type)->fields.empty() ? "d * code" : "";
   }
 }
 

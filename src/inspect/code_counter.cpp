@@ -27,7 +27,8 @@ std::vector<Piece> pieces_of(const PartBits& part) {
 
 }  // namespace
 
-CodeCounter::CodeCounter(const TypeInfo& type) : block_bytes_(type.block_bytes), trits_(type.type == TensorType::TQ1_0) {
+CodeCounter::CodeCounter(const TypeInfo& type)
+    : block_bytes_(type.block_bytes), trits_(type.type == TensorType::TQ1_0) {
   if (type.fields.empty() && type.type != TensorType::AprQ8) return;
   if (trits_) {
     n_codes_ = 3;
@@ -49,7 +50,13 @@ CodeCounter::CodeCounter(const TypeInfo& type) : block_bytes_(type.block_bytes),
         continue;
       }
       const auto mask = [](const Piece& p) { return static_cast<std::uint8_t>((1U << p.width) - 1); };
-      Slot slot{static_cast<std::uint16_t>(pieces[0].byte), 0, static_cast<std::uint8_t>(pieces[0].shift), mask(pieces[0]), 0, 0, 0};
+      Slot slot{static_cast<std::uint16_t>(pieces[0].byte),
+                0,
+                static_cast<std::uint8_t>(pieces[0].shift),
+                mask(pieces[0]),
+                0,
+                0,
+                0};
       unsigned width = pieces[0].width;
       if (pieces.size() == 2) {
         slot.byte2 = static_cast<std::uint16_t>(pieces[1].byte);
@@ -83,8 +90,9 @@ void CodeCounter::make_runs() {
   for (const Slot& s : slots_) {
     const Slot* before = runs_.empty() ? nullptr : &runs_.back().first;
     const std::uint32_t n = runs_.empty() ? 0 : runs_.back().n;
-    if (before != nullptr && s.byte == before->byte + n && (s.mask2 == 0 || s.byte2 == before->byte2 + n) && s.shift == before->shift &&
-        s.mask == before->mask && s.shift2 == before->shift2 && s.mask2 == before->mask2 && s.to2 == before->to2)
+    if (before != nullptr && s.byte == before->byte + n && (s.mask2 == 0 || s.byte2 == before->byte2 + n) &&
+        s.shift == before->shift && s.mask == before->mask && s.shift2 == before->shift2 && s.mask2 == before->mask2 &&
+        s.to2 == before->to2)
       ++runs_.back().n;
     else
       runs_.push_back({s, 1});
@@ -112,7 +120,8 @@ void CodeCounter::count_runs(std::span<const std::byte> blocks, std::vector<std:
           for (std::uint32_t k = 0; k < n; ++k) codes[k] = static_cast<std::uint8_t>(a[done + k] >> s.shift & s.mask);
         else
           for (std::uint32_t k = 0; k < n; ++k)
-            codes[k] = static_cast<std::uint8_t>((a[done + k] >> s.shift & s.mask) | (b[done + k] >> s.shift2 & s.mask2) << s.to2);
+            codes[k] = static_cast<std::uint8_t>((a[done + k] >> s.shift & s.mask) | (b[done + k] >> s.shift2 & s.mask2)
+                                                                                         << s.to2);
         std::uint32_t k = 0;
         for (; k + 4 <= n; k += 4)
           for (std::uint32_t lane = 0; lane < 4; ++lane) ++sums[lane][codes[k + lane]];

@@ -24,32 +24,25 @@ struct RoleShape {
   std::string_view shape;
 };
 constexpr RoleShape kShapes[] = {
-    {WeightRole::TokenEmbd, "V, H"},   {WeightRole::OutputNorm, "H"},  {WeightRole::Output, "V, H"},
-    {WeightRole::RopeFreqs, "R"},      {WeightRole::AttnNorm, "H"},    {WeightRole::AttnQ, "A, H"},
-    {WeightRole::AttnK, "K, H"},       {WeightRole::AttnV, "K, H"},    {WeightRole::AttnQBias, "A"},
-    {WeightRole::AttnKBias, "K"},      {WeightRole::AttnVBias, "K"},   {WeightRole::AttnQNorm, "D"},
-    {WeightRole::AttnKNorm, "D"},      {WeightRole::AttnOut, "H, A"},  {WeightRole::AttnOutBias, "H"},
-    {WeightRole::AttnPostNorm, "H"},   {WeightRole::FfnNorm, "H"},     {WeightRole::FfnGate, "I, H"},
-    {WeightRole::FfnUp, "I, H"},       {WeightRole::FfnDown, "H, I"},  {WeightRole::FfnGateBias, "I"},
-    {WeightRole::FfnUpBias, "I"},      {WeightRole::FfnDownBias, "H"}, {WeightRole::FfnPostNorm, "H"},
+    {WeightRole::TokenEmbd, "V, H"}, {WeightRole::OutputNorm, "H"},  {WeightRole::Output, "V, H"},
+    {WeightRole::RopeFreqs, "R"},    {WeightRole::AttnNorm, "H"},    {WeightRole::AttnQ, "A, H"},
+    {WeightRole::AttnK, "K, H"},     {WeightRole::AttnV, "K, H"},    {WeightRole::AttnQBias, "A"},
+    {WeightRole::AttnKBias, "K"},    {WeightRole::AttnVBias, "K"},   {WeightRole::AttnQNorm, "D"},
+    {WeightRole::AttnKNorm, "D"},    {WeightRole::AttnOut, "H, A"},  {WeightRole::AttnOutBias, "H"},
+    {WeightRole::AttnPostNorm, "H"}, {WeightRole::FfnNorm, "H"},     {WeightRole::FfnGate, "I, H"},
+    {WeightRole::FfnUp, "I, H"},     {WeightRole::FfnDown, "H, I"},  {WeightRole::FfnGateBias, "I"},
+    {WeightRole::FfnUpBias, "I"},    {WeightRole::FfnDownBias, "H"}, {WeightRole::FfnPostNorm, "H"},
 };
 
 std::uint64_t dimension(char letter, const model::HParams& h) {
   switch (letter) {
-    case 'H':
-      return h.n_embd;
-    case 'V':
-      return h.n_vocab;
-    case 'I':
-      return h.n_ffn;
-    case 'A':
-      return h.q_width();
-    case 'K':
-      return h.kv_width();
-    case 'D':
-      return h.head_dim;
-    default:
-      return h.rope.n_rot / 2;
+    case 'H': return h.n_embd;
+    case 'V': return h.n_vocab;
+    case 'I': return h.n_ffn;
+    case 'A': return h.q_width();
+    case 'K': return h.kv_width();
+    case 'D': return h.head_dim;
+    default: return h.rope.n_rot / 2;
   }
 }
 
@@ -71,10 +64,8 @@ bool is_norm(WeightRole role) {
     case WeightRole::AttnKNorm:
     case WeightRole::AttnPostNorm:
     case WeightRole::FfnNorm:
-    case WeightRole::FfnPostNorm:
-      return true;
-    default:
-      return false;
+    case WeightRole::FfnPostNorm: return true;
+    default: return false;
   }
 }
 
@@ -94,23 +85,18 @@ bool is_required(WeightRole role, std::string_view arch) {
   switch (role) {
     case WeightRole::AttnQBias:
     case WeightRole::AttnKBias:
-    case WeightRole::AttnVBias:
-      return arch == "qwen2";
+    case WeightRole::AttnVBias: return arch == "qwen2";
     case WeightRole::AttnQNorm:
-    case WeightRole::AttnKNorm:
-      return arch == "qwen3" || arch == "gemma3";
+    case WeightRole::AttnKNorm: return arch == "qwen3" || arch == "gemma3";
     case WeightRole::AttnPostNorm:
-    case WeightRole::FfnPostNorm:
-      return arch == "gemma3";
+    case WeightRole::FfnPostNorm: return arch == "gemma3";
     case WeightRole::Output:
     case WeightRole::RopeFreqs:
     case WeightRole::AttnOutBias:
     case WeightRole::FfnGateBias:
     case WeightRole::FfnUpBias:
-    case WeightRole::FfnDownBias:
-      return false;
-    default:
-      return true;
+    case WeightRole::FfnDownBias: return false;
+    default: return true;
   }
 }
 
@@ -131,7 +117,8 @@ class Contract {
     if (!sound_) {
       report_.not_checked_reason = broken == nullptr ? "the file does not say its architecture" : broken->message;
       if (broken != nullptr && !broken->field.empty())
-        report_.not_checked_reason += fmt::format(" ({}{}{})", broken->field, broken->found.empty() ? "" : ": ", broken->found);
+        report_.not_checked_reason +=
+            fmt::format(" ({}{}{})", broken->field, broken->found.empty() ? "" : ": ", broken->found);
     }
     n_layers_ = sound_ ? hparams_.n_layers : layers_by_name(file_, *names_);
     map_tensors();
@@ -232,8 +219,6 @@ class Contract {
 
 }  // namespace
 
-ContractReport contract_report(const format::ModelFile& model) {
-  return Contract(model).run();
-}
+ContractReport contract_report(const format::ModelFile& model) { return Contract(model).run(); }
 
 }  // namespace apr::inspect

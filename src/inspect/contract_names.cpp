@@ -38,7 +38,8 @@ Split split(std::string_view name) {
   for (std::size_t at = 0; at < name.size();) {
     const std::size_t end = std::min(name.find('.', at), name.size());
     const auto number = parse_u64(name.substr(at, end - at));
-    const bool plain = number && name[at] >= '0' && name[at] <= '9' && end - at < 10 && (end - at == 1 || name[at] != '0');
+    const bool plain =
+        number && name[at] >= '0' && name[at] <= '9' && end - at < 10 && (end - at == 1 || name[at] != '0');
     if (plain && *number < (1U << 30))
       return {fmt::format("{}{{}}{}", name.substr(0, at), name.substr(end)), static_cast<std::uint32_t>(*number)};
     at = end + 1;

@@ -41,9 +41,7 @@ void sum_up(const format::ModelFile& model, DamageReport& report) {
 
 }  // namespace
 
-std::string_view name(DamageCause cause) noexcept {
-  return kCauseNames[static_cast<std::size_t>(cause)];
-}
+std::string_view name(DamageCause cause) noexcept { return kCauseNames[static_cast<std::size_t>(cause)]; }
 
 std::string_view name(Certainty certainty) noexcept {
   return certainty == Certainty::Exact ? "exact" : certainty == Certainty::Strong ? "strong" : "likely";
@@ -82,7 +80,8 @@ std::uint64_t DamageContext::explained(const TensorScan& tensor, std::uint64_t b
 }
 
 bool is_vocabulary_role(std::string_view role) noexcept {
-  for (const std::string_view word : {"token_embd", "embed_tokens", "word_embeddings", "position_embeddings", "lm_head", "wte"})
+  for (const std::string_view word :
+       {"token_embd", "embed_tokens", "word_embeddings", "position_embeddings", "lm_head", "wte"})
     if (role.find(word) != std::string_view::npos) return true;
   return role == "output.weight";
 }
@@ -102,7 +101,8 @@ void find_truncated(const DamageContext& context) {
     range.offset = std::max(tensor.offset, size);
     range.size_bytes = tensor.size_bytes - (range.offset - tensor.offset);
     range.place.tensor = i;
-    range.evidence = fmt::format("the file ends at {}; {} of {} bytes are missing", size, range.size_bytes, tensor.size_bytes);
+    range.evidence =
+        fmt::format("the file ends at {}; {} of {} bytes are missing", size, range.size_bytes, tensor.size_bytes);
     context.ranges.push_back(std::move(range));
   }
 }

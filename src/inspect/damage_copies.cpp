@@ -14,7 +14,8 @@ namespace {
 
 // Shorter copies happen in sound models (equal rows of unused tokens), and anchors stand 4 KiB apart on average.
 constexpr std::uint64_t kLeastCopyBytes = 2048;
-constexpr std::size_t kMostPartners = 8;  // more places with the same hash are a pattern, which is not for this detector
+constexpr std::size_t kMostPartners =
+    8;  // more places with the same hash are a pattern, which is not for this detector
 
 struct Copy {
   std::size_t a = 0, b = 0;  // in ScanData::tensors, a before b in the file
@@ -63,7 +64,8 @@ class Copies {
     const std::uint64_t a_at = place(first), b_at = place(second);
     DataRange& done = reach_[{first.tensor, second.tensor, b_at - a_at}];  // wraps alike for the same distance
     if (a_at >= done.begin && a_at < done.end) return;
-    const auto a = context_.scan.tensors[first.tensor].target.data, b = context_.scan.tensors[second.tensor].target.data;
+    const auto a = context_.scan.tensors[first.tensor].target.data,
+               b = context_.scan.tensors[second.tensor].target.data;
     const std::uint64_t ahead = common_ahead(a.subspan(a_at), b.subspan(b_at));
     const std::uint64_t behind = common_behind(a.first(a_at), b.first(b_at));
     done = {a_at - behind, a_at + ahead};
@@ -75,15 +77,16 @@ class Copies {
     const TensorScan &a = context_.scan.tensors[copy.a], &b = context_.scan.tensors[copy.b];
     if (copy.a == copy.b && copy.a_begin + copy.size > copy.b_begin) return;  // a pattern that repeats itself
     if (context_.explained(a, copy.a_begin, copy.a_begin + copy.size) * 2 >= copy.size) return;
-    const bool words_a = is_vocabulary_role(context_.group(a).role), words_b = is_vocabulary_role(context_.group(b).role);
+    const bool words_a = is_vocabulary_role(context_.group(a).role),
+               words_b = is_vocabulary_role(context_.group(b).role);
     // A tied output may be written twice; rows of unused tokens may be equal; a vector may be what its neighbour is.
     const bool usual = (words_a && words_b) || (a.target.row_bytes == 0 && b.target.row_bytes == 0);
     add(a, b, copy.a_begin, copy.b_begin, copy.size, usual);
     add(b, a, copy.b_begin, copy.a_begin, copy.size, usual);
   }
 
-  void add(const TensorScan& at, const TensorScan& other, std::uint64_t begin, std::uint64_t other_begin, std::uint64_t size,
-           bool usual) {
+  void add(const TensorScan& at, const TensorScan& other, std::uint64_t begin, std::uint64_t other_begin,
+           std::uint64_t size, bool usual) {
     DamageRange& range = context_.add(
         DamageCause::Copy, Certainty::Exact, at, begin, begin + size,
         fmt::format("{} bytes equal those at 0x{:x} in {}: one of the two places is wrong", size,
@@ -91,9 +94,10 @@ class Copies {
     range.other_offset = other.target.offset + other_begin;
     range.other_tensor = other.index;
     range.suspicious = !usual;
-    if (usual) range.evidence = fmt::format("{} bytes equal those at 0x{:x} in {}, as tied or untrained tensors do", size,
-                                            other.target.offset + other_begin,
-                                            escaped(context_.model.tensors[other.index].name, 80));
+    if (usual)
+      range.evidence =
+          fmt::format("{} bytes equal those at 0x{:x} in {}, as tied or untrained tensors do", size,
+                      other.target.offset + other_begin, escaped(context_.model.tensors[other.index].name, 80));
   }
 
   using Distance = std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>;
@@ -104,8 +108,6 @@ class Copies {
 
 }  // namespace
 
-void find_copies(const DamageContext& context) {
-  Copies(context).run();
-}
+void find_copies(const DamageContext& context) { Copies(context).run(); }
 
 }  // namespace apr::inspect

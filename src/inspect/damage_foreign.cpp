@@ -12,9 +12,9 @@ namespace {
 
 constexpr std::uint64_t kTriedBlocks = 64;  // of a range, spread evenly
 constexpr double kRestored = 0.85;          // share of them whose scales are usual under the right hypothesis
-constexpr std::uint64_t kFewUnits = 8;         // blocks of a window that are too few to say anything alone
-constexpr double kForeignCodes = 3;            // times the limit, for codes that are not dice: rows with an outlier reach 2
-constexpr double kSingleWindow = 1.5;       // times the limit, for a window with no unusual neighbour
+constexpr std::uint64_t kFewUnits = 8;      // blocks of a window that are too few to say anything alone
+constexpr double kForeignCodes = 3;    // times the limit, for codes that are not dice: rows with an outlier reach 2
+constexpr double kSingleWindow = 1.5;  // times the limit, for a window with no unusual neighbour
 constexpr std::uint64_t kSliceBytes = 256;  // plain types: how finely the ends of a range are looked for
 constexpr std::uint64_t kTriedWindows = 32;
 
@@ -37,21 +37,26 @@ class Foreign {
   void run(std::size_t first, std::size_t last) const {
     const DataRange windows = data_range(tensor_, first, last);
     const std::uint64_t explained = context_.explained(tensor_, windows.begin, windows.end);
-    if (explained * (last - first < 2 ? 8 : 2) >= windows.end - windows.begin) return;  // its ends make windows unusual, too
+    if (explained * (last - first < 2 ? 8 : 2) >= windows.end - windows.begin)
+      return;  // its ends make windows unusual, too
     unsigned flags = 0;
     for (std::size_t w = first; w <= last; ++w) flags |= tensor_.windows[w].flags;
     const bool by_scales = (flags & kScalesOff) != 0;
     Excess worst;
     if (!by_scales && !codes_are_off(first, last, worst)) return;
-    const DataRange range = by_scales ? ends_by_scales(windows) : layout_.period > 0 ? ends_by_slices(windows) : windows;
+    const DataRange range = by_scales            ? ends_by_scales(windows)
+                            : layout_.period > 0 ? ends_by_slices(windows)
+                                                 : windows;
     if (range.begin >= range.end) return;
     const WindowCounts counts = counts_of(range);
     const bool dice = looks_like_dice(counts, layout_.streams.size());
-    const Verdict verdict = by_scales             ? judge_blocks(range, dice)
+    const Verdict verdict = by_scales            ? judge_blocks(range, dice)
                             : layout_.period > 1 ? judge_planes(range, counts, dice)
                                                  : judge_codes(worst.stream, counts);
-    if (!by_scales && layout_.period == 0 && verdict.cause != DamageCause::RandomBytes && worst.times < kForeignCodes) return;
-    DamageRange& out = context_.add(verdict.cause, verdict.certainty, tensor_, range.begin, range.end, verdict.evidence);
+    if (!by_scales && layout_.period == 0 && verdict.cause != DamageCause::RandomBytes && worst.times < kForeignCodes)
+      return;
+    DamageRange& out =
+        context_.add(verdict.cause, verdict.certainty, tensor_, range.begin, range.end, verdict.evidence);
     out.shift_bytes = verdict.shift;
   }
 
@@ -138,8 +143,8 @@ class Foreign {
 
   static Verdict swapped_verdict(std::uint64_t width, double as_is, double share) {
     return {DamageCause::ByteSwapped, Certainty::Strong,
-            fmt::format("{:.0f} % of the scales are usual as they stand, {:.0f} % when every {} bytes are reversed", 100 * as_is,
-                        100 * share, width),
+            fmt::format("{:.0f} % of the scales are usual as they stand, {:.0f} % when every {} bytes are reversed",
+                        100 * as_is, 100 * share, width),
             std::nullopt};
   }
   Verdict shifted_verdict(std::uint64_t by, double as_is, double share) const {
@@ -160,14 +165,16 @@ class Foreign {
       const double share = share_usual(range, [k](std::uint64_t at) { return at + k; });
       if (share > best) best = share, best_shift = k;
     }
-    // The six high bits that are looked at stand in one byte: a shift by -1 brings it to the same place as a reversal of pairs.
-    // What begins inside the tensor and goes on to its end is the shift.
-    const bool to_the_end = range.end + layout_.unit_bytes >= tensor_.target.data.size() && range.begin >= 8 * layout_.unit_bytes;
+    // The six high bits that are looked at stand in one byte: a shift by -1 brings it to the same place as a reversal
+    // of pairs. What begins inside the tensor and goes on to its end is the shift.
+    const bool to_the_end =
+        range.end + layout_.unit_bytes >= tensor_.target.data.size() && range.begin >= 8 * layout_.unit_bytes;
     const auto swapped = [&](std::uint64_t width) {
       return share_usual(range, [width](std::uint64_t at) { return at - at % width + width - 1 - at % width; });
     };
     const double pairs = swapped(2);
-    if (pairs >= kRestored && pairs >= best && !(best >= kRestored && to_the_end)) return swapped_verdict(2, as_is, pairs);
+    if (pairs >= kRestored && pairs >= best && !(best >= kRestored && to_the_end))
+      return swapped_verdict(2, as_is, pairs);
     if (best >= kRestored) return shifted_verdict(best_shift, as_is, best);
     for (const std::uint64_t width : {4U, 8U})
       if (const double share = swapped(width); share >= kRestored) return swapped_verdict(width, as_is, share);
@@ -193,7 +200,8 @@ class Foreign {
     const std::uint64_t first = windows.begin - std::min(windows.begin, kWindowBytes);
     const std::uint64_t end = std::min<std::uint64_t>(tensor_.target.data.size(), windows.end + kWindowBytes);
     std::uint64_t a = first / kSliceBytes * kSliceBytes;
-    while (a < windows.end && !(slice_is_odd(a) && (slice_is_odd(a + kSliceBytes) || slice_is_odd(a + 2 * kSliceBytes))))
+    while (a < windows.end &&
+           !(slice_is_odd(a) && (slice_is_odd(a + kSliceBytes) || slice_is_odd(a + 2 * kSliceBytes))))
       a += kSliceBytes;
     if (a >= windows.end) return windows;
     std::uint64_t b = (end + kSliceBytes - 1) / kSliceBytes * kSliceBytes;
@@ -204,7 +212,8 @@ class Foreign {
   /// Of up to 32 windows spread over a range.
   WindowCounts counts_of(DataRange range) const {
     WindowCounts sum{}, counts;
-    const std::uint64_t n = std::max<std::uint64_t>(1, std::min(kTriedWindows, (range.end - range.begin) / kWindowBytes));
+    const std::uint64_t n =
+        std::max<std::uint64_t>(1, std::min(kTriedWindows, (range.end - range.begin) / kWindowBytes));
     const std::uint64_t step = (range.end - range.begin) / n;
     for (std::uint64_t i = 0; i < n; ++i) {
       const std::uint64_t at = tensor_.target.offset + range.begin + i * step;
@@ -226,7 +235,7 @@ class Foreign {
         if (layout_.float_bits > 0 && plane_of(s) == top) {
           if (unusual_exponents(sum.streams[s], sum.n_bytes[s], baseline_) >= kUnusualShare) return false;
         } else if (divergence(sum.streams[s], sum.n_bytes[s], baseline_.streams[plane_of(s)]) >
-            2 * baseline_.streams[plane_of(s)].limit + kChance / std::max(1U, sum.n_bytes[s]))
+                   2 * baseline_.streams[plane_of(s)].limit + kChance / std::max(1U, sum.n_bytes[s]))
           return false;
       return true;
     };
@@ -243,7 +252,8 @@ class Foreign {
                 fmt::format("the bytes of an element look like those {} places before{}", k,
                             planes == 2 ? ", up to the end of the tensor" : ""),
                 static_cast<std::int64_t>(k)};
-    return {DamageCause::ForeignBytes, Certainty::Likely, "the bytes of an element look like none of its kind", std::nullopt};
+    return {DamageCause::ForeignBytes, Certainty::Likely, "the bytes of an element look like none of its kind",
+            std::nullopt};
   }
 
   /// One stream is off and the scales are not: the others say nothing about it.
@@ -255,8 +265,8 @@ class Foreign {
     const bool uniform = looks_like_dice(alone, 1);
     if (uniform)
       return {DamageCause::RandomBytes, Certainty::Likely, fmt::format("{} looks like dice", field), std::nullopt};
-    return {DamageCause::ForeignBytes, Certainty::Likely, fmt::format("{} is distributed as nowhere else in this role", field),
-            std::nullopt};
+    return {DamageCause::ForeignBytes, Certainty::Likely,
+            fmt::format("{} is distributed as nowhere else in this role", field), std::nullopt};
   }
 
   const DamageContext& context_;

@@ -1,4 +1,5 @@
-// The detectors of the damage map. Each looks only at windows that the pass has flagged, and appends what it is sure of.
+// The detectors of the damage map. Each looks only at windows that the pass has flagged, and appends what it is sure
+// of.
 #pragma once
 #include <vector>
 
@@ -18,8 +19,8 @@ struct DamageContext {
 
   [[nodiscard]] const GroupScan& group(const TensorScan& tensor) const { return scan.groups[tensor.group]; }
   /// A range of bytes [begin, end) of the tensor's data.
-  DamageRange& add(DamageCause cause, Certainty certainty, const TensorScan& tensor, std::uint64_t begin, std::uint64_t end,
-                   std::string evidence) const;
+  DamageRange& add(DamageCause cause, Certainty certainty, const TensorScan& tensor, std::uint64_t begin,
+                   std::uint64_t end, std::string evidence) const;
   [[nodiscard]] bool full() const noexcept { return ranges.size() >= kMostRanges; }
   /// Bytes of [begin, end) of the tensor's data that ranges found so far explain.
   [[nodiscard]] std::uint64_t explained(const TensorScan& tensor, std::uint64_t begin, std::uint64_t end) const;

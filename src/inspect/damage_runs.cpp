@@ -50,13 +50,16 @@ struct Search {
     const std::uint64_t rows = whole_rows(tensor.target, first, last);
     const bool whole = last - first == data.size();
     std::string evidence = fmt::format("{} bytes 0x{:02x}", last - first, value);
-    if (whole) evidence += ", the whole tensor";
-    else if (rows > 0) evidence += fmt::format(", {} whole rows", rows);
-    else evidence += ", not whole rows";
+    if (whole)
+      evidence += ", the whole tensor";
+    else if (rows > 0)
+      evidence += fmt::format(", {} whole rows", rows);
+    else
+      evidence += ", not whole rows";
     const std::uint64_t offset = tensor.target.offset + first;
     if (offset % 4096 == 0) evidence += "; starts at a multiple of 4096 in the file";
-    DamageRange& range = context.add(zero ? DamageCause::ZeroFill : DamageCause::Constant, Certainty::Exact, tensor, first,
-                                     last, std::move(evidence));
+    DamageRange& range = context.add(zero ? DamageCause::ZeroFill : DamageCause::Constant, Certainty::Exact, tensor,
+                                     first, last, std::move(evidence));
     if (zero && rows > 0 && !whole && is_vocabulary_role(role())) {
       range.suspicious = false;
       range.evidence += "; as rows of tokens that nobody trained";
@@ -83,9 +86,8 @@ struct Search {
       if (last - first < std::max(kLeastRepeatBytes, lag)) continue;
       const std::uint64_t past = last + lag;
       if (context.explained(tensor, first, past) * 2 >= past - first) continue;
-      DamageRange& range =
-          context.add(DamageCause::RepeatedBlock, Certainty::Exact, tensor, first, past,
-                      fmt::format("{} of {} bytes, {} times", what, lag, (past - first) / lag));
+      DamageRange& range = context.add(DamageCause::RepeatedBlock, Certainty::Exact, tensor, first, past,
+                                       fmt::format("{} of {} bytes, {} times", what, lag, (past - first) / lag));
       if (lag == tensor.target.row_bytes && is_vocabulary_role(role())) {
         range.suspicious = false;
         range.evidence += "; as rows of tokens that nobody trained";
@@ -107,7 +109,8 @@ struct Search {
       if (last - first < kLeastTextBytes || context.explained(tensor, first, last) * 2 >= last - first) continue;
       const auto* chars = reinterpret_cast<const char*>(data.data() + first);
       const std::string_view text(chars, static_cast<std::size_t>(std::min<std::uint64_t>(last - first, 512)));
-      const bool html = text.find("<html") != text.npos || text.find("<!DOCTYPE") != text.npos || text.find("</") != text.npos;
+      const bool html =
+          text.find("<html") != text.npos || text.find("<!DOCTYPE") != text.npos || text.find("</") != text.npos;
       context.add(DamageCause::Text, Certainty::Exact, tensor, first, last,
                   fmt::format("{} printable bytes{}: \"{}\"", last - first, html ? " of HTML" : "",
                               escaped(text.substr(0, kShownText), 2 * kShownText)));

@@ -12,8 +12,8 @@
 namespace apr::inspect {
 namespace {
 
-constexpr std::size_t kFewestWindows = 8;      // that a limit is made from
-constexpr std::uint32_t kOctavesAbove = 4;     // above the 90 % quantile, and twice its distance from the median
+constexpr std::size_t kFewestWindows = 8;        // that a limit is made from
+constexpr std::uint32_t kOctavesAbove = 4;       // above the 90 % quantile, and twice its distance from the median
 constexpr std::size_t kMostValuesOfWindow = 16;  // more are no single fault
 
 /// A float of a tensor: a scale of a block, or an element of a plain type.
@@ -22,7 +22,7 @@ struct Place {
   std::uint64_t unit = 0;
   std::uint32_t width = 0;
   FieldEncoding encoding = FieldEncoding::F32;
-  std::string_view field;    // empty: an element
+  std::string_view field;  // empty: an element
 };
 
 double value_of(std::span<const std::byte> data, const Place& place, std::endian order) {
@@ -40,7 +40,9 @@ double value_of(std::span<const std::byte> data, const Place& place, std::endian
 }
 
 FieldEncoding plain_encoding(const ScanLayout& layout) {
-  return layout.float_bits == 32 ? FieldEncoding::F32 : layout.infinity == 0x7C00 ? FieldEncoding::F16 : FieldEncoding::BF16;
+  return layout.float_bits == 32     ? FieldEncoding::F32
+         : layout.infinity == 0x7C00 ? FieldEncoding::F16
+                                     : FieldEncoding::BF16;
 }
 
 /// Calls body(place) for every float of a window.
@@ -88,7 +90,8 @@ class BadValues {
     if (peaks.size() < kFewestWindows) return;
     std::sort(peaks.begin(), peaks.end());
     const std::uint32_t median = peaks[peaks.size() / 2], high = peaks[peaks.size() * 9 / 10];
-    const std::uint32_t octave = layout.float_bits > 0 ? layout.octave : 1;  // of a scale's six bits: F16 alone is that fine
+    const std::uint32_t octave =
+        layout.float_bits > 0 ? layout.octave : 1;  // of a scale's six bits: F16 alone is that fine
     const std::uint32_t limit = high + kOctavesAbove * octave + 2 * (high - median);
     for (const std::size_t t : group.members) {
       const TensorScan& tensor = context_.scan.tensors[t];
@@ -99,8 +102,9 @@ class BadValues {
 
  private:
   static std::string what(const Place& place, std::size_t n) {
-    return place.field.empty() ? fmt::format("{} {}", n, n == 1 ? "weight" : "weights")
-                               : fmt::format("{} of {}", n == 1 ? std::string("one value") : fmt::format("{} values", n), place.field);
+    return place.field.empty()
+               ? fmt::format("{} {}", n, n == 1 ? "weight" : "weights")
+               : fmt::format("{} of {}", n == 1 ? std::string("one value") : fmt::format("{} values", n), place.field);
   }
 
   void outlier(const TensorScan& tensor, std::size_t window, std::uint32_t limit, std::uint32_t high) const {
@@ -115,7 +119,8 @@ class BadValues {
         magnitude = scale_symbol(at, place.encoding, tensor.target.order);
         if (place.encoding != FieldEncoding::E8M0) magnitude %= kScaleSymbols / 2;
       } else {
-        magnitude = place.width == 2 ? load<std::uint16_t>(at) & 0x7FFFU : (load<std::uint32_t>(at) & 0x7FFFFFFFU) >> 16;
+        magnitude =
+            place.width == 2 ? load<std::uint16_t>(at) & 0x7FFFU : (load<std::uint32_t>(at) & 0x7FFFFFFFU) >> 16;
       }
       if (magnitude <= limit) return;
       above.push_back(place);

@@ -145,9 +145,9 @@ class Comparison {
     ValueView left{&a_.model, &a}, right{&b_.model, &b};
     if (names && diff.renamed) set_order(*names, diff, left, right);
     const TypeInfo* type = find_type(a.type);
-    const bool same_storage = !diff.type_changed && !diff.shape_changed && !diff.permuted && diff.plus_a == diff.plus_b &&
-                              a.readable && b.readable && a.size_bytes == b.size_bytes && type != nullptr &&
-                              a_.model.byte_order == b_.model.byte_order;
+    const bool same_storage = !diff.type_changed && !diff.shape_changed && !diff.permuted &&
+                              diff.plus_a == diff.plus_b && a.readable && b.readable && a.size_bytes == b.size_bytes &&
+                              type != nullptr && a_.model.byte_order == b_.model.byte_order;
     if (same_storage) {
       const auto x = a_.model.data(a), y = b_.model.data(b);
       diff.bytes = compare_bytes(x, y, type->block_bytes, pool_);
@@ -201,9 +201,7 @@ bool TensorDiff::same_values() const noexcept {
   return values && values->not_compared_reason.empty() && values->n_different == 0;
 }
 
-bool TensorDiff::same() const noexcept {
-  return !renamed && !type_changed && !shape_changed && same_values();
-}
+bool TensorDiff::same() const noexcept { return !renamed && !type_changed && !shape_changed && same_values(); }
 
 DiffReport diff(const ModelFile& a, const ModelFile& b, const DiffOptions& options) {
   return Comparison(a, b, options).run();

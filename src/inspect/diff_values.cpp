@@ -123,7 +123,8 @@ ByteDiff compare_bytes(std::span<const std::byte> a, std::span<const std::byte> 
   ByteDiff all;
   all.n_bytes = a.size();
   all.n_blocks = block_bytes == 0 ? 0 : a.size() / block_bytes;
-  const std::uint64_t step = block_bytes == 0 ? kChunkBytes : std::max<std::uint64_t>(1, kChunkBytes / block_bytes) * block_bytes;
+  const std::uint64_t step =
+      block_bytes == 0 ? kChunkBytes : std::max<std::uint64_t>(1, kChunkBytes / block_bytes) * block_bytes;
   const std::uint64_t n_chunks = (a.size() + step - 1) / step;
   std::vector<ByteDiff> parts(static_cast<std::size_t>(n_chunks));
   pool.parallel_for(n_chunks, [&](std::uint64_t i) {

@@ -9,7 +9,8 @@ namespace apr::inspect {
 struct ValueView {
   const format::ModelFile* model = nullptr;
   const format::TensorInfo* tensor = nullptr;
-  std::uint64_t permuted_heads = 0;  // > 0: rows are stored as GGUF stores query and key of llama; read in the other order
+  std::uint64_t permuted_heads =
+      0;                   // > 0: rows are stored as GGUF stores query and key of llama; read in the other order
   bool as_column = false;  // a vector read as rows of one element, so that they can change places
   double plus = 0;
 };

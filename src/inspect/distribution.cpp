@@ -47,7 +47,8 @@ std::optional<Chunks> chunks_of(const TensorInfo& tensor, std::string& reason) {
   Chunks chunks{*grid, grid->stored_row_elements != grid->row_elements, 1, 0};
   const std::uint64_t row_blocks = grid->stored_row_elements / type->block_elements;
   chunks.blocks_per_chunk = std::max<std::uint64_t>(1, kChunkElements / type->block_elements);
-  if (chunks.padded) chunks.blocks_per_chunk = std::max<std::uint64_t>(1, chunks.blocks_per_chunk / row_blocks) * row_blocks;
+  if (chunks.padded)
+    chunks.blocks_per_chunk = std::max<std::uint64_t>(1, chunks.blocks_per_chunk / row_blocks) * row_blocks;
   chunks.n = (grid->n_blocks + chunks.blocks_per_chunk - 1) / chunks.blocks_per_chunk;
   return chunks;
 }
@@ -107,9 +108,11 @@ struct ChunkData {
   std::uint64_t first_stored = 0;  // storage number of the chunk's first element
 };
 
-ChunkData read_chunk(const ModelFile& model, const TensorInfo& tensor, const Chunks& chunks, std::uint64_t c, Workspace& w) {
+ChunkData read_chunk(const ModelFile& model, const TensorInfo& tensor, const Chunks& chunks, std::uint64_t c,
+                     Workspace& w) {
   const TypeInfo& type = *chunks.grid.type;
-  const std::uint64_t first = c * chunks.blocks_per_chunk, n = std::min(chunks.blocks_per_chunk, chunks.grid.n_blocks - first);
+  const std::uint64_t first = c * chunks.blocks_per_chunk,
+                      n = std::min(chunks.blocks_per_chunk, chunks.grid.n_blocks - first);
   const auto data = model.data(tensor);
   ChunkData chunk;
   chunk.blocks = data.subspan(chunks.grid.first_byte + first * type.block_bytes, n * type.block_bytes);
@@ -131,7 +134,9 @@ ChunkData read_chunk(const ModelFile& model, const TensorInfo& tensor, const Chu
       std::memmove(w.values.data() + r * row, w.values.data() + r * stored, row * sizeof(float));
     n_values = n_values / stored * row;
   }
-  const std::uint64_t element = chunks.padded ? chunk.first_stored / chunks.grid.stored_row_elements * chunks.grid.row_elements : chunk.first_stored;
+  const std::uint64_t element = chunks.padded
+                                    ? chunk.first_stored / chunks.grid.stored_row_elements * chunks.grid.row_elements
+                                    : chunk.first_stored;
   n_values = std::min(n_values, tensor.n_elements - std::min(element, tensor.n_elements));  // AprQ4 pads its last block
   chunk.values = std::span<const float>(w.values).first(n_values);
   return chunk;
@@ -221,7 +226,8 @@ void Collector::add(std::size_t index) {
     workspaces_[stripe].value_counts.add(chunk.values);
     counter.count(chunk.blocks, workspaces_[stripe].codes);
   });
-  for (std::size_t s = 0; s < std::min<std::size_t>(workspaces_.size(), chunks->n); ++s) workspaces_[s].value_counts.take(values_);
+  for (std::size_t s = 0; s < std::min<std::size_t>(workspaces_.size(), chunks->n); ++s)
+    workspaces_[s].value_counts.take(values_);
   take_codes(*chunks->grid.type);
   float best = -1;
   std::uint64_t best_chunk = 0;
@@ -231,7 +237,8 @@ void Collector::add(std::size_t index) {
   }
   if (best >= 0 && (!out_.abs_max || static_cast<double>(best) > std::fabs(out_.abs_max->value))) {
     const ChunkData chunk = read_chunk(model_, tensor, *chunks, best_chunk, workspaces_[0]);
-    const auto at = std::find_if(chunk.values.begin(), chunk.values.end(), [&](float v) { return finite_magnitude(v) == best; });
+    const auto at =
+        std::find_if(chunk.values.begin(), chunk.values.end(), [&](float v) { return finite_magnitude(v) == best; });
     APR_CHECK(at != chunk.values.end());
     const std::uint64_t first = chunk.first_stored / chunks->grid.stored_row_elements * chunks->grid.row_elements +
                                 chunk.first_stored % chunks->grid.stored_row_elements;
@@ -264,8 +271,8 @@ void Collector::finish() {
   out_.code_entropy = entropy_of(codes_);
 }
 
-void add_histogram(const ModelFile& model, ThreadPool& pool, std::vector<Workspace>& workspaces, std::uint32_t bins, Distribution& out,
-                   const std::function<void(std::uint64_t)>& bytes_done) {
+void add_histogram(const ModelFile& model, ThreadPool& pool, std::vector<Workspace>& workspaces, std::uint32_t bins,
+                   Distribution& out, const std::function<void(std::uint64_t)>& bytes_done) {
   Histogram h{out.moments.min, out.moments.max, std::vector<std::uint64_t>(bins)};
   const double width = h.high - h.low, scale = width > 0 ? bins / width : 0;
   for (const std::size_t index : out.tensors) {
@@ -379,7 +386,8 @@ std::vector<RoleGroup> select_roles(const ModelFile& model, const std::string& w
   std::vector<std::string_view> names;
   for (const RoleGroup& group : groups) names.push_back(group.role);
   std::string hint;
-  for (const std::string& near : nearest(word, names)) hint += fmt::format("{}{}", hint.empty() ? "nearest: " : ", ", near);
+  for (const std::string& near : nearest(word, names))
+    hint += fmt::format("{}{}", hint.empty() ? "nearest: " : ", ", near);
   throw Error(ErrorCode::ValidationFailed, fmt::format("no tensor has this role, of {} roles", groups.size()))
       .at(model.path)
       .in("--role")
@@ -390,13 +398,15 @@ std::vector<RoleGroup> select_roles(const ModelFile& model, const std::string& w
 std::vector<std::size_t> chosen_tensors(const ModelFile& model, const std::optional<std::string>& pattern,
                                         const std::optional<std::string>& role) {
   if (role && pattern)
-    throw Error(ErrorCode::Usage, "--role and --tensor exclude each other").help("a role is a name with its layer number as *");
+    throw Error(ErrorCode::Usage, "--role and --tensor exclude each other")
+        .help("a role is a name with its layer number as *");
   if (pattern) return select_tensors(model, *pattern);
   std::vector<std::size_t> chosen;
   if (!role)
     for (std::size_t i = 0; i < model.tensors.size(); ++i) chosen.push_back(i);
   else
-    for (const RoleGroup& group : select_roles(model, *role)) chosen.insert(chosen.end(), group.tensors.begin(), group.tensors.end());
+    for (const RoleGroup& group : select_roles(model, *role))
+      chosen.insert(chosen.end(), group.tensors.begin(), group.tensors.end());
   std::sort(chosen.begin(), chosen.end());
   return chosen;
 }

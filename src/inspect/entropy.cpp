@@ -29,7 +29,8 @@ void add_anomalies(const format::ModelFile& model, const ScanData& scan, const T
                    std::vector<Anomaly>& anomalies) {
   const double usual = median_entropy(tensor);
   // A vector is short and unlike its neighbours: only what no weights have counts there.
-  const unsigned flags = tensor.target.row_bytes > 0 ? kScreened | kDiverges | kScalesOff | kNotFinite : 0U + kNotFinite;
+  const unsigned flags =
+      tensor.target.row_bytes > 0 ? kScreened | kDiverges | kScalesOff | kNotFinite : 0U + kNotFinite;
   for_each_run(tensor, flags, 0, [&](std::size_t first, std::size_t last) {
     const DataRange range = data_range(tensor, first, last);
     Anomaly anomaly;
@@ -45,7 +46,8 @@ void add_anomalies(const format::ModelFile& model, const ScanData& scan, const T
       anomaly.bits_per_byte = std::min(anomaly.bits_per_byte, tensor.windows[w].entropy / kEntropySteps);
     }
     anomaly.kind = kind_of(all, anomaly.bits_per_byte, usual);
-    if ((all & kDiverges) != 0) anomaly.field = scan.groups[tensor.group].layout->streams[tensor.windows[first].stream].name;
+    if ((all & kDiverges) != 0)
+      anomaly.field = scan.groups[tensor.group].layout->streams[tensor.windows[first].stream].name;
     anomaly.place = place_in_tensor(model, tensor.index, anomaly.offset, anomaly.size_bytes);
     anomalies.push_back(std::move(anomaly));
   });
@@ -59,34 +61,31 @@ void add_fields(const ScanData& scan, const GroupScan& group, std::vector<FieldE
     fields.push_back({std::string(group.type->name), group.role, field, group.members.size(), bytes, bits, usual});
   };
   for (std::size_t s = 0; s < layout.streams.size(); ++s)
-    add(layout.streams[s].name, n_units * (layout.period > 0 ? layout.unit_bytes / static_cast<unsigned>(layout.period) : layout.streams[s].width),
+    add(layout.streams[s].name,
+        n_units *
+            (layout.period > 0 ? layout.unit_bytes / static_cast<unsigned>(layout.period) : layout.streams[s].width),
         entropy_of(group.counts[s][0]) + entropy_of(group.counts[s][1]), group.baseline.streams[s].usual);
   for (std::size_t s = 0; s < layout.scales.size(); ++s)
-    add(layout.scales[s].name, n_units * layout.scales[s].count * layout.scales[s].width(), entropy_of(group.scale_counts[s]),
-        group.baseline.scales[s].usual);
+    add(layout.scales[s].name, n_units * layout.scales[s].count * layout.scales[s].width(),
+        entropy_of(group.scale_counts[s]), group.baseline.scales[s].usual);
 }
 
 }  // namespace
 
 std::string_view name(AnomalyKind kind) noexcept {
   switch (kind) {
-    case AnomalyKind::Uniform:
-      return "uniform";
-    case AnomalyKind::Repeats:
-      return "repeats_or_text";
-    case AnomalyKind::LowBits:
-      return "low_entropy";
-    case AnomalyKind::Diverges:
-      return "unusual_distribution";
-    case AnomalyKind::Scales:
-      return "unusual_scales";
-    case AnomalyKind::NonFinite:
-      return "may_not_be_finite";
+    case AnomalyKind::Uniform: return "uniform";
+    case AnomalyKind::Repeats: return "repeats_or_text";
+    case AnomalyKind::LowBits: return "low_entropy";
+    case AnomalyKind::Diverges: return "unusual_distribution";
+    case AnomalyKind::Scales: return "unusual_scales";
+    case AnomalyKind::NonFinite: return "may_not_be_finite";
   }
   return "";
 }
 
-TensorPlace place_in_tensor(const format::ModelFile& model, std::size_t tensor, std::uint64_t offset, std::uint64_t size_bytes) {
+TensorPlace place_in_tensor(const format::ModelFile& model, std::size_t tensor, std::uint64_t offset,
+                            std::uint64_t size_bytes) {
   const format::TensorInfo& info = model.tensors.at(tensor);
   const TypeInfo* type = find_type(info.type);
   TensorPlace place;
@@ -95,9 +94,10 @@ TensorPlace place_in_tensor(const format::ModelFile& model, std::size_t tensor, 
   const std::uint64_t first = offset - info.offset, last = first + size_bytes - 1;
   place.first_block = first / type->block_bytes;
   place.last_block = last / type->block_bytes;
-  const std::uint64_t n_rows = info.shape.size() < 2 || info.shape.back() <= 0
-                                   ? 1
-                                   : std::max<std::uint64_t>(1, info.n_elements / static_cast<std::uint64_t>(info.shape.back()));
+  const std::uint64_t n_rows =
+      info.shape.size() < 2 || info.shape.back() <= 0
+          ? 1
+          : std::max<std::uint64_t>(1, info.n_elements / static_cast<std::uint64_t>(info.shape.back()));
   if (const std::uint64_t row_bytes = info.size_bytes / n_rows; row_bytes > 0) {
     place.first_row = first / row_bytes;
     place.last_row = last / row_bytes;

@@ -68,9 +68,7 @@ class FieldWalk {
   bool good_;
 };
 
-void mark_hex(HeaderField& field) {
-  field.value = fmt::format("0x{:x}", field.number.value_or(0));
-}
+void mark_hex(HeaderField& field) { field.value = fmt::format("0x{:x}", field.number.value_or(0)); }
 
 std::string type_meaning(std::uint64_t id) {
   const TypeInfo* type = id <= UINT32_MAX ? find_ggml_type(static_cast<std::uint32_t>(id)) : nullptr;
@@ -112,7 +110,8 @@ HeaderSection safetensors_header(const ModelFile& model, std::uint32_t file_inde
   return section;
 }
 
-/// Where the members of a one-level JSON object begin, quotes included, and what they are called. Strings are skipped over.
+/// Where the members of a one-level JSON object begin, quotes included, and what they are called. Strings are skipped
+/// over.
 std::vector<std::pair<std::size_t, std::string>> member_starts(std::string_view text, std::size_t open) {
   std::vector<std::pair<std::size_t, std::string>> members;
   int depth = 0;
@@ -122,7 +121,8 @@ std::vector<std::pair<std::size_t, std::string>> member_starts(std::string_view 
     if (c == '"') {
       std::size_t end = i + 1;
       while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
-      if (depth == 1 && at_key) members.emplace_back(i, std::string(text.substr(i + 1, std::min(end, text.size()) - i - 1)));
+      if (depth == 1 && at_key)
+        members.emplace_back(i, std::string(text.substr(i + 1, std::min(end, text.size()) - i - 1)));
       at_key = false;
       i = end;
     } else if (c == '{' || c == '[') {
@@ -145,7 +145,8 @@ HeaderSection safetensors_tensor_entry(const ModelFile& model, const format::Ten
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const std::size_t name_end = text.find('"', 1) == std::string_view::npos ? 0 : text.find(":", tensor.name.size());
   const std::size_t open = name_end == std::string_view::npos ? std::string_view::npos : text.find('{', name_end);
-  const auto members = open == std::string_view::npos ? std::vector<std::pair<std::size_t, std::string>>{} : member_starts(text, open);
+  const auto members =
+      open == std::string_view::npos ? std::vector<std::pair<std::size_t, std::string>>{} : member_starts(text, open);
   if (members.empty()) {
     walk.text(tensor.info_size, "entry", "");
     return section;
@@ -313,12 +314,9 @@ std::vector<HeaderSection> header_sections(const ModelFile& model) {
 
 HeaderSection tensor_entry(const ModelFile& model, const format::TensorInfo& tensor) {
   switch (model.format) {
-    case Format::Gguf:
-      return gguf_tensor_entry(model, tensor);
-    case Format::SafeTensors:
-      return safetensors_tensor_entry(model, tensor);
-    case Format::Apr:
-      return apr_tensor_entry(model, tensor);
+    case Format::Gguf: return gguf_tensor_entry(model, tensor);
+    case Format::SafeTensors: return safetensors_tensor_entry(model, tensor);
+    case Format::Apr: return apr_tensor_entry(model, tensor);
   }
   return {};
 }

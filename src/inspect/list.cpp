@@ -28,7 +28,8 @@ void finish(ListTotal& total, std::uint64_t all_bytes) {
 
 std::string type_name(const TensorInfo& tensor) {
   if (tensor.type != TensorType::Unknown) return std::string(name(tensor.type));
-  return tensor.raw_type_name.empty() ? fmt::format("unknown ({})", tensor.raw_type) : fmt::format("unknown ({})", tensor.raw_type_name);
+  return tensor.raw_type_name.empty() ? fmt::format("unknown ({})", tensor.raw_type)
+                                      : fmt::format("unknown ({})", tensor.raw_type_name);
 }
 
 std::vector<ListTotal> sorted(std::map<std::string, ListTotal> totals, std::uint64_t all_bytes) {
@@ -38,22 +39,18 @@ std::vector<ListTotal> sorted(std::map<std::string, ListTotal> totals, std::uint
     finish(total, all_bytes);
     out.push_back(std::move(total));
   }
-  std::stable_sort(out.begin(), out.end(), [](const ListTotal& a, const ListTotal& b) { return a.size_bytes > b.size_bytes; });
+  std::stable_sort(out.begin(), out.end(),
+                   [](const ListTotal& a, const ListTotal& b) { return a.size_bytes > b.size_bytes; });
   return out;
 }
 
 bool comes_before(const TensorInfo& a, const TensorInfo& b, ListOrder order) {
   switch (order) {
-    case ListOrder::File:
-      return false;
-    case ListOrder::Offset:
-      return std::pair(a.file_index, a.offset) < std::pair(b.file_index, b.offset);
-    case ListOrder::Size:
-      return a.size_bytes > b.size_bytes;
-    case ListOrder::Name:
-      return a.name < b.name;
-    case ListOrder::Type:
-      return type_name(a) < type_name(b);
+    case ListOrder::File: return false;
+    case ListOrder::Offset: return std::pair(a.file_index, a.offset) < std::pair(b.file_index, b.offset);
+    case ListOrder::Size: return a.size_bytes > b.size_bytes;
+    case ListOrder::Name: return a.name < b.name;
+    case ListOrder::Type: return type_name(a) < type_name(b);
   }
   return false;
 }

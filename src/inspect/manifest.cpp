@@ -93,7 +93,8 @@ class FileHasher {
     out_.sha256 = file_hash_.finish_digest();
     out_.merkle_root = merkle_root(out_.chunks);
     for (std::size_t i = 0; i < tensors_.size(); ++i)  // those without a byte were in no step
-      if (manifest_.tensors[tensors_[i]].size_bytes == 0) manifest_.tensors[tensors_[i]].sha256 = Sha256().finish_digest();
+      if (manifest_.tensors[tensors_[i]].size_bytes == 0)
+        manifest_.tensors[tensors_[i]].sha256 = Sha256().finish_digest();
   }
 
  private:
@@ -114,8 +115,9 @@ class FileHasher {
 };
 
 /// Bad chunks of one file, and the ranges that they make.
-std::vector<std::uint64_t> bad_chunks(const ManifestFile& want, std::span<const std::byte> bytes, std::uint64_t chunk_bytes,
-                                      ThreadPool& pool, const std::function<void(std::uint64_t)>& advanced) {
+std::vector<std::uint64_t> bad_chunks(const ManifestFile& want, std::span<const std::byte> bytes,
+                                      std::uint64_t chunk_bytes, ThreadPool& pool,
+                                      const std::function<void(std::uint64_t)>& advanced) {
   std::vector<std::uint8_t> bad(want.chunks.size(), 1);  // poisoned: what is not compared is bad
   const std::uint64_t step = kStepBytes / std::min(kStepBytes, chunk_bytes);
   for (std::uint64_t begin = 0; begin < bad.size(); begin += step) {

@@ -32,63 +32,40 @@ std::vector<Number> load_narrow_floats(TensorType type, std::size_t width, std::
 
 std::vector<Number> field_values(FieldEncoding encoding, std::span<const std::byte> bytes, std::endian order) {
   switch (encoding) {
-    case FieldEncoding::U8:
-      return load_all<std::uint8_t, std::uint64_t>(bytes, order);
-    case FieldEncoding::I8:
-      return load_all<std::int8_t, std::int64_t>(bytes, order);
-    case FieldEncoding::U16:
-      return load_all<std::uint16_t, std::uint64_t>(bytes, order);
-    case FieldEncoding::I16:
-      return load_all<std::int16_t, std::int64_t>(bytes, order);
-    case FieldEncoding::I32:
-      return load_all<std::int32_t, std::int64_t>(bytes, order);
-    case FieldEncoding::I64:
-      return load_all<std::int64_t>(bytes, order);
-    case FieldEncoding::F16:
-      return load_narrow_floats(TensorType::F16, 2, bytes, order);
-    case FieldEncoding::BF16:
-      return load_narrow_floats(TensorType::BF16, 2, bytes, order);
-    case FieldEncoding::F32:
-      return load_all<float>(bytes, order);
-    case FieldEncoding::F64:
-      return load_all<double>(bytes, order);
-    case FieldEncoding::E8M0:
-      return load_narrow_floats(TensorType::F8_E8M0, 1, bytes, order);
-    case FieldEncoding::E4M3:
-      return load_narrow_floats(TensorType::F8_E4M3, 1, bytes, order);
-    case FieldEncoding::Packed:
-      return {};
+    case FieldEncoding::U8: return load_all<std::uint8_t, std::uint64_t>(bytes, order);
+    case FieldEncoding::I8: return load_all<std::int8_t, std::int64_t>(bytes, order);
+    case FieldEncoding::U16: return load_all<std::uint16_t, std::uint64_t>(bytes, order);
+    case FieldEncoding::I16: return load_all<std::int16_t, std::int64_t>(bytes, order);
+    case FieldEncoding::I32: return load_all<std::int32_t, std::int64_t>(bytes, order);
+    case FieldEncoding::I64: return load_all<std::int64_t>(bytes, order);
+    case FieldEncoding::F16: return load_narrow_floats(TensorType::F16, 2, bytes, order);
+    case FieldEncoding::BF16: return load_narrow_floats(TensorType::BF16, 2, bytes, order);
+    case FieldEncoding::F32: return load_all<float>(bytes, order);
+    case FieldEncoding::F64: return load_all<double>(bytes, order);
+    case FieldEncoding::E8M0: return load_narrow_floats(TensorType::F8_E8M0, 1, bytes, order);
+    case FieldEncoding::E4M3: return load_narrow_floats(TensorType::F8_E4M3, 1, bytes, order);
+    case FieldEncoding::Packed: return {};
   }
   return {};
 }
 
 std::optional<std::vector<Number>> exact_numbers(TensorType type, std::span<const std::byte> data, std::endian order,
-                                                std::uint64_t count) {
+                                                 std::uint64_t count) {
   const auto first = [&](std::uint64_t width) {
     return data.first(std::min<std::uint64_t>(data.size(), width * count));
   };
   switch (type) {
-    case TensorType::I8:
-      return load_all<std::int8_t, std::int64_t>(first(1), order);
-    case TensorType::I16:
-      return load_all<std::int16_t, std::int64_t>(first(2), order);
-    case TensorType::I32:
-      return load_all<std::int32_t, std::int64_t>(first(4), order);
-    case TensorType::I64:
-      return load_all<std::int64_t>(first(8), order);
+    case TensorType::I8: return load_all<std::int8_t, std::int64_t>(first(1), order);
+    case TensorType::I16: return load_all<std::int16_t, std::int64_t>(first(2), order);
+    case TensorType::I32: return load_all<std::int32_t, std::int64_t>(first(4), order);
+    case TensorType::I64: return load_all<std::int64_t>(first(8), order);
     case TensorType::Bool:
-    case TensorType::U8:
-      return load_all<std::uint8_t, std::uint64_t>(first(1), order);
-    case TensorType::U16:
-      return load_all<std::uint16_t, std::uint64_t>(first(2), order);
-    case TensorType::U32:
-      return load_all<std::uint32_t, std::uint64_t>(first(4), order);
-    case TensorType::U64:
-      return load_all<std::uint64_t>(first(8), order);
-    case TensorType::F64:
-      return load_all<double>(first(8), order);
-    default:
-      return std::nullopt;
+    case TensorType::U8: return load_all<std::uint8_t, std::uint64_t>(first(1), order);
+    case TensorType::U16: return load_all<std::uint16_t, std::uint64_t>(first(2), order);
+    case TensorType::U32: return load_all<std::uint32_t, std::uint64_t>(first(4), order);
+    case TensorType::U64: return load_all<std::uint64_t>(first(8), order);
+    case TensorType::F64: return load_all<double>(first(8), order);
+    default: return std::nullopt;
   }
 }
 

@@ -60,8 +60,9 @@ bool for_values(const ModelFile& model, const TensorInfo& tensor, const Visit& v
   std::vector<std::byte> swapped;
   if (tensor.type == TensorType::AprQ8) return false;  // one scale for the whole tensor
   for (std::uint64_t at = 0; at < data.size(); at += n_blocks * type->block_bytes) {
-    auto blocks = data.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(std::min<std::uint64_t>(
-                                                                 n_blocks * type->block_bytes, data.size() - at)));
+    auto blocks =
+        data.subspan(static_cast<std::size_t>(at),
+                     static_cast<std::size_t>(std::min<std::uint64_t>(n_blocks * type->block_bytes, data.size() - at)));
     if (model.byte_order == std::endian::big) {
       swapped.assign(blocks.begin(), blocks.end());
       swap_block_bytes(*type, swapped);
@@ -116,16 +117,15 @@ void draw_values(const ModelFile& model, const TensorInfo& tensor, PicturePart& 
   });
 }
 
-std::string shape_of(const TensorInfo& tensor) {
-  return fmt::format("[{}]", fmt::join(tensor.shape, ", "));
-}
+std::string shape_of(const TensorInfo& tensor) { return fmt::format("[{}]", fmt::join(tensor.shape, ", ")); }
 
 std::vector<PicturePart> list_parts(const ModelFile& model) {
   std::vector<PicturePart> parts;
   for (const TensorInfo& tensor : model.tensors) {
     PicturePart part;
     part.name = tensor.name;
-    part.type = find_type(tensor.type) != nullptr ? std::string(apr::name(tensor.type)) : fmt::format("? {}", tensor.raw_type);
+    part.type =
+        find_type(tensor.type) != nullptr ? std::string(apr::name(tensor.type)) : fmt::format("? {}", tensor.raw_type);
     part.shape = shape_of(tensor);
     part.is_tensor = true;
     part.readable = tensor.readable;

@@ -16,10 +16,8 @@ bool is_scale(FieldEncoding encoding) {
     case FieldEncoding::BF16:
     case FieldEncoding::F32:
     case FieldEncoding::E8M0:
-    case FieldEncoding::E4M3:
-      return true;
-    default:
-      return false;
+    case FieldEncoding::E4M3: return true;
+    default: return false;
   }
 }
 
@@ -36,7 +34,8 @@ ScanLayout plain_layout(const TypeInfo& type) {
   if (type.type == TensorType::BF16) layout.float_bits = 16, layout.octave = 1U << 7, layout.infinity = 0x7F80;
   if (type.type == TensorType::F32) layout.float_bits = 32, layout.octave = 1U << 7, layout.infinity = 0x7F80;
   for (int i = 0; i < layout.period; ++i)
-    layout.streams.push_back({layout.period == 1 ? "bytes" : fmt::format("byte {}", i), static_cast<std::uint32_t>(i), 1});
+    layout.streams.push_back(
+        {layout.period == 1 ? "bytes" : fmt::format("byte {}", i), static_cast<std::uint32_t>(i), 1});
   return layout;
 }
 
@@ -78,7 +77,8 @@ int tensor_layer(std::string_view name) {
   while (!name.empty()) {
     const std::size_t end = std::min(name.find('.'), name.size());
     if (all_digits(name.substr(0, end)))
-      if (const auto number = parse_u64(name.substr(0, end)); number && *number < 100'000) return static_cast<int>(*number);
+      if (const auto number = parse_u64(name.substr(0, end)); number && *number < 100'000)
+        return static_cast<int>(*number);
     name.remove_prefix(std::min(end + 1, name.size()));
   }
   return -1;

@@ -14,12 +14,12 @@ namespace {
 using format::ModelFile;
 using format::TensorInfo;
 
-constexpr std::uint64_t kTaskWindows = 256;   // 1 MiB: a task reads it while the others read theirs
-constexpr std::uint64_t kTasksPerStep = 256;  // between two looks at Ctrl-C and the progress
-constexpr std::size_t kSamples = 192;         // windows of a group that its baseline is made from
+constexpr std::uint64_t kTaskWindows = 256;    // 1 MiB: a task reads it while the others read theirs
+constexpr std::uint64_t kTasksPerStep = 256;   // between two looks at Ctrl-C and the progress
+constexpr std::size_t kSamples = 192;          // windows of a group that its baseline is made from
 constexpr std::size_t kAnchorsPerTask = 1024;  // four times what one per 4 KiB gives
-// A window is called unusual when its divergence is above this multiple of the samples' upper quartile, and above the floor.
-// Derivation: docs/damage.md.
+// A window is called unusual when its divergence is above this multiple of the samples' upper quartile, and above the
+// floor. Derivation: docs/damage.md.
 constexpr double kDivergenceFactor = 24;
 constexpr double kDivergenceFloor = 0.06;
 
@@ -89,7 +89,8 @@ WindowRecord judge(const WindowCounts& w, const ScanTarget& target, const Baseli
 }
 
 /// Hashes the units of a window whose own bytes say so: copies agree about them, wherever they stand.
-void add_anchors(const TensorScan& tensor, std::uint32_t tensor_index, const WindowCounts& w, std::vector<Anchor>& anchors) {
+void add_anchors(const TensorScan& tensor, std::uint32_t tensor_index, const WindowCounts& w,
+                 std::vector<Anchor>& anchors) {
   const ScanLayout& layout = *tensor.target.layout;
   const std::uint64_t bytes = anchor_unit_bytes(layout);
   std::uint64_t key_offset = 0;
@@ -99,12 +100,13 @@ void add_anchors(const TensorScan& tensor, std::uint32_t tensor_index, const Win
     key_offset = widest->offset;
   }
   const std::uint64_t first = (w.first_unit * layout.unit_bytes + bytes - 1) / bytes;
-  const std::uint64_t last = std::min<std::uint64_t>((w.first_unit + w.n_units) * layout.unit_bytes, tensor.target.data.size()) / bytes;
+  const std::uint64_t last =
+      std::min<std::uint64_t>((w.first_unit + w.n_units) * layout.unit_bytes, tensor.target.data.size()) / bytes;
   for (std::uint64_t u = first; u < last && anchors.size() < kAnchorsPerTask; ++u) {
     std::uint64_t key[2];
     std::memcpy(key, tensor.target.data.data() + u * bytes + key_offset, sizeof key);
     const std::uint64_t h = key[0] * 0x9E3779B97F4A7C15ULL;
-    if ((h >> 48) >= bytes * 16) continue;  // one in 4096 bytes
+    if ((h >> 48) >= bytes * 16) continue;                 // one in 4096 bytes
     if (key[0] == (key[0] << 8 | key[0] >> 56)) continue;  // one repeated byte
     anchors.push_back({h ^ (key[1] * 0xC2B2AE3D27D4EB4FULL), tensor_index, u});
   }
@@ -113,7 +115,11 @@ void add_anchors(const TensorScan& tensor, std::uint32_t tensor_index, const Win
 class Pass {
  public:
   Pass(const ModelFile& model, unsigned n_threads, bool with_anchors, const ScanProgress& progress)
-      : model_(model), kernels_(kernels::active_scan()), pool_(n_threads), with_anchors_(with_anchors), progress_(progress) {}
+      : model_(model),
+        kernels_(kernels::active_scan()),
+        pool_(n_threads),
+        with_anchors_(with_anchors),
+        progress_(progress) {}
 
   ScanData run() {
     add_tensors();
@@ -170,9 +176,10 @@ class Pass {
     scan.target.data = data.subspan(head);
     scan.target.offset = tensor.offset + head;
     scan.target.n_units = scan.target.data.size() / layout.unit_bytes;
-    const std::uint64_t n_rows = tensor.shape.size() < 2 || tensor.shape.back() <= 0
-                                     ? 1
-                                     : std::max<std::uint64_t>(1, tensor.n_elements / static_cast<std::uint64_t>(tensor.shape.back()));
+    const std::uint64_t n_rows =
+        tensor.shape.size() < 2 || tensor.shape.back() <= 0
+            ? 1
+            : std::max<std::uint64_t>(1, tensor.n_elements / static_cast<std::uint64_t>(tensor.shape.back()));
     scan.target.row_bytes = n_rows > 1 ? scan.target.data.size() / n_rows : 0;
     scan.target.order = model_.byte_order;
     scan.target.layout = &layout;
@@ -266,7 +273,8 @@ class Pass {
   void add_region(const format::Region& region) {
     RegionEntropy out{region.name, region.file_index, region.offset, region.size_bytes, 0, 0, 8, 0, region.offset};
     const auto file = model_.files[region.file_index]->bytes();
-    if (region.offset > file.size() || region.size_bytes > file.size() - region.offset || region.size_bytes == 0) return;
+    if (region.offset > file.size() || region.size_bytes > file.size() - region.offset || region.size_bytes == 0)
+      return;
     std::array<std::array<std::uint64_t, 16>, 2> sums{};
     const auto add = [&](double bits, std::uint64_t offset) {
       ++out.n_windows;

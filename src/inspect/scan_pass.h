@@ -11,11 +11,11 @@
 namespace apr::inspect {
 
 enum WindowFlag : std::uint8_t {
-  kScreened = 1,      // a 64-byte chunk repeats, or holds no byte above 0x7F
-  kDiverges = 2,      // a stream is not as usual
-  kScalesOff = 4,     // many scales are out of their range
-  kNotFinite = 8,     // a float may be NaN or infinite: look closely
-  kUniform = 16,      // all streams look like dice
+  kScreened = 1,   // a 64-byte chunk repeats, or holds no byte above 0x7F
+  kDiverges = 2,   // a stream is not as usual
+  kScalesOff = 4,  // many scales are out of their range
+  kNotFinite = 8,  // a float may be NaN or infinite: look closely
+  kUniform = 16,   // all streams look like dice
 };
 
 /// Eight bytes for each window: what is kept of it.
@@ -23,7 +23,7 @@ struct WindowRecord {
   std::uint16_t entropy = 0;  // bits per byte, in steps of 1 / kEntropySteps
   std::uint16_t peak = 0;     // plain floats: high bits of the greatest magnitude; else the greatest scale's six bits
   std::uint8_t flags = 0;
-  std::uint8_t stream = 0;    // that diverges most
+  std::uint8_t stream = 0;  // that diverges most
   std::uint16_t n_units = 0;
 };
 inline constexpr double kEntropySteps = 8000;
@@ -57,9 +57,9 @@ struct Anchor {
 struct ScanData {
   std::vector<std::unique_ptr<ScanLayout>> layouts;
   std::vector<GroupScan> groups;
-  std::vector<TensorScan> tensors;      // by file, then offset; none overlaps another
+  std::vector<TensorScan> tensors;       // by file, then offset; none overlaps another
   std::vector<std::size_t> not_scanned;  // in ModelFile::tensors: unreadable, or overlapping another
-  std::vector<Anchor> anchors;          // by hash
+  std::vector<Anchor> anchors;           // by hash
   std::vector<RegionEntropy> regions;
   std::uint64_t n_bytes = 0;
 };

@@ -9,12 +9,12 @@
 namespace apr::inspect {
 namespace {
 
-constexpr double kLeastShare = 1e-3;         // of a value that no sample has: one stray value must not count as a change
-constexpr double kUniformLimit = 4;          // chi-squared of dice, as a multiple of its degrees of freedom
-constexpr double kMixedLimit = 1;            // of the lowest exponent bit and three of the mantissa: less is a row's scale
-constexpr double kSpreadOut = 0.25;          // a top byte no value of which is more frequent is none
-constexpr std::uint32_t kTightOctaves = 9;   // scales of a sound window lie closer together; random ones span about 25
-constexpr float kUsualHighShare = 0.004F;    // of a high nibble that occurs; above the share that an absent one is given
+constexpr double kLeastShare = 1e-3;  // of a value that no sample has: one stray value must not count as a change
+constexpr double kUniformLimit = 4;   // chi-squared of dice, as a multiple of its degrees of freedom
+constexpr double kMixedLimit = 1;     // of the lowest exponent bit and three of the mantissa: less is a row's scale
+constexpr double kSpreadOut = 0.25;   // a top byte no value of which is more frequent is none
+constexpr std::uint32_t kTightOctaves = 9;  // scales of a sound window lie closer together; random ones span about 25
+constexpr float kUsualHighShare = 0.004F;   // of a high nibble that occurs; above the share that an absent one is given
 constexpr std::uint32_t kLeastSampleBytes = 64;
 constexpr std::size_t kTableSize = 1U << 13;
 
@@ -55,12 +55,9 @@ T quantile(std::vector<T>& values, double q) {
 /// Octaves that a scale may be outside what the samples have, in steps of its six high bits, and still be usual.
 std::uint32_t scale_margin(FieldEncoding encoding) {
   switch (encoding) {
-    case FieldEncoding::F16:
-      return 3;  // one step is one octave
-    case FieldEncoding::E4M3:
-      return 6;  // half an octave
-    default:
-      return 1;  // BF16 and F32: eight octaves; E8M0: four
+    case FieldEncoding::F16: return 3;   // one step is one octave
+    case FieldEncoding::E4M3: return 6;  // half an octave
+    default: return 1;                   // BF16 and F32: eight octaves; E8M0: four
   }
 }
 
@@ -85,7 +82,9 @@ void set_shares(StreamBaseline& baseline, std::span<const WindowCounts> samples,
 
 /// Octaves of one step of the six high bits.
 std::uint32_t octaves_per_step(FieldEncoding encoding) {
-  return encoding == FieldEncoding::F16 || encoding == FieldEncoding::E4M3 ? 1 : encoding == FieldEncoding::E8M0 ? 4 : 8;
+  return encoding == FieldEncoding::F16 || encoding == FieldEncoding::E4M3 ? 1
+         : encoding == FieldEncoding::E8M0                                 ? 4
+                                                                           : 8;
 }
 
 /// Magnitudes (symbols without their sign) of one window.
@@ -145,8 +144,8 @@ ScaleBaseline scale_baseline(const ScanScale& scale, std::span<const WindowCount
   return baseline;
 }
 
-/// Plain floats: the high nibbles of the top byte that occur, and their neighbours, of either sign. Zeros are usual only
-/// where there are some: a float of the wrong byte order is nearly zero when its mantissa was short.
+/// Plain floats: the high nibbles of the top byte that occur, and their neighbours, of either sign. Zeros are usual
+/// only where there are some: a float of the wrong byte order is nearly zero when its mantissa was short.
 void set_usual_high(const ScanLayout& layout, const StreamBaseline& top, Baseline& baseline) {
   bool occurs[8] = {};
   bool any = false;
@@ -182,12 +181,9 @@ void count_scale(const std::byte* at, std::uint64_t stride, std::uint64_t n, con
 std::uint32_t scale_symbol(const std::byte* value, FieldEncoding encoding, std::endian order) noexcept {
   switch (encoding) {
     case FieldEncoding::F16:
-    case FieldEncoding::BF16:
-      return load<std::uint16_t>(value, order) >> 10;
-    case FieldEncoding::F32:
-      return load<std::uint32_t>(value, order) >> 26;
-    default:
-      return std::to_integer<std::uint32_t>(*value) >> 2;
+    case FieldEncoding::BF16: return load<std::uint16_t>(value, order) >> 10;
+    case FieldEncoding::F32: return load<std::uint32_t>(value, order) >> 26;
+    default: return std::to_integer<std::uint32_t>(*value) >> 2;
   }
 }
 
@@ -212,7 +208,8 @@ void count_window(const kernels::ScanKernels& kernels, const ScanTarget& target,
       out.n_bytes[static_cast<std::size_t>(p)] =
           static_cast<std::uint32_t>(out.n_units * unit / static_cast<std::uint64_t>(layout.period));
     if (target.order == std::endian::little && layout.float_bits == 16) out.peak = kernels.max_abs_16(bytes, n_units);
-    if (target.order == std::endian::little && layout.float_bits == 32) out.peak = kernels.max_abs_32(bytes, n_units) >> 16;
+    if (target.order == std::endian::little && layout.float_bits == 32)
+      out.peak = kernels.max_abs_32(bytes, n_units) >> 16;
   }
   for (std::size_t s = 0; layout.period == 0 && s < layout.streams.size(); ++s) {
     const ScanStream& stream = layout.streams[s];
@@ -254,7 +251,8 @@ double window_entropy(const WindowCounts& window, std::size_t n_streams) noexcep
   return entropy_of(all);
 }
 
-double half_divergence(const std::uint32_t counts[16], std::uint32_t n_bytes, const StreamBaseline& baseline, int half) noexcept {
+double half_divergence(const std::uint32_t counts[16], std::uint32_t n_bytes, const StreamBaseline& baseline,
+                       int half) noexcept {
   const float inverse_n = 1.0F / static_cast<float>(n_bytes);
   float sums[4] = {};  // side by side: one sum would wait for itself
   for (int v = 0; v < 16; v += 4)
@@ -324,7 +322,8 @@ Excess worst_stream(const WindowCounts& w, const ScanTarget& target, const Basel
     consider(unusual_exponents(w.streams[worst.stream], n, baseline) / kUnusualShare, worst.stream);
     if (layout.infinity == 0x7C00) return worst;  // f16: the other byte is mantissa
     const std::size_t mixed = target.order == std::endian::little ? layout.streams.size() - 2 : 1;
-    consider(half_divergence(w.streams[mixed].n[1], n, baseline.streams[mixed], 1) / (kMixedLimit + kChance / n), mixed);
+    consider(half_divergence(w.streams[mixed].n[1], n, baseline.streams[mixed], 1) / (kMixedLimit + kChance / n),
+             mixed);
     return worst;
   }
   for (std::size_t s = 0; s < layout.streams.size(); ++s)

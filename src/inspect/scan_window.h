@@ -48,16 +48,16 @@ struct StreamBaseline {
   float share[2][16] = {};
   float inverse[2][16] = {};
   std::optional<double> usual;  // entropy: median of the samples; nothing: none is large enough
-  double limit = 0;      // divergence above which a window is no longer usual
-  double typical = 0;    // divergence: upper quartile of the samples
+  double limit = 0;             // divergence above which a window is no longer usual
+  double typical = 0;           // divergence: upper quartile of the samples
 };
 
 /// Of one float scale: the range of usual high bits (sign apart).
 struct ScaleBaseline {
   std::uint32_t low = 0, high = 31;
-  bool negative = true;  // negative values are usual
+  bool negative = true;                                // negative values are usual
   std::array<std::uint16_t, kScaleSymbols> unusual{};  // all ones for a symbol outside of it
-  std::optional<double> usual;  // entropy of the six bits: median of the samples
+  std::optional<double> usual;                         // entropy of the six bits: median of the samples
 };
 
 struct Baseline {
@@ -70,24 +70,27 @@ struct Baseline {
 inline constexpr double kChance = 120;
 
 /// Sum over both halves of (count / n - share)^2 / share: 0 when alike.
-[[nodiscard]] double divergence(const kernels::NibbleCounts& counts, std::uint32_t n_bytes, const StreamBaseline& baseline) noexcept;
+[[nodiscard]] double divergence(const kernels::NibbleCounts& counts, std::uint32_t n_bytes,
+                                const StreamBaseline& baseline) noexcept;
 /// Whether nothing but chance speaks against all 16 values being equally likely in both halves of every stream.
 [[nodiscard]] bool looks_like_dice(const WindowCounts& window, std::size_t n_streams) noexcept;
 /// Plain floats: the share of elements whose high exponent bits are not usual. `top`: counts of the byte with the sign.
-[[nodiscard]] double unusual_exponents(const kernels::NibbleCounts& top, std::uint32_t n, const Baseline& baseline) noexcept;
+[[nodiscard]] double unusual_exponents(const kernels::NibbleCounts& top, std::uint32_t n,
+                                       const Baseline& baseline) noexcept;
 /// The stream with the sign of a plain float.
 [[nodiscard]] std::size_t top_stream(const ScanTarget& target) noexcept;
 /// A window with more unusual scales or exponents than this share is itself unusual. Healthy ones have next to none, a
 /// random f16 is outside in half of all cases (docs/damage.md).
 inline constexpr double kUnusualShare = 0.25;
 
-/// How many times its limit the worst stream is off, and which it is. Above 1 the window is unusual. Of plain floats only
-/// the exponents count: mantissas look like dice or, in rows that were rounded once, like zeros.
+/// How many times its limit the worst stream is off, and which it is. Above 1 the window is unusual. Of plain floats
+/// only the exponents count: mantissas look like dice or, in rows that were rounded once, like zeros.
 struct Excess {
   double times = 0;
   std::size_t stream = 0;
 };
-[[nodiscard]] Excess worst_stream(const WindowCounts& window, const ScanTarget& target, const Baseline& baseline) noexcept;
+[[nodiscard]] Excess worst_stream(const WindowCounts& window, const ScanTarget& target,
+                                  const Baseline& baseline) noexcept;
 
 /// Scales of a window outside the usual range.
 [[nodiscard]] std::uint32_t unusual_scales(const std::array<std::uint16_t, kScaleSymbols>& counts,
@@ -97,6 +100,7 @@ struct Excess {
 [[nodiscard]] std::uint32_t scale_symbol(const std::byte* value, FieldEncoding encoding, std::endian order) noexcept;
 
 /// From windows spread over the tensors of one type and role.
-[[nodiscard]] Baseline make_baseline(const ScanLayout& layout, std::endian order, std::span<const WindowCounts> samples);
+[[nodiscard]] Baseline make_baseline(const ScanLayout& layout, std::endian order,
+                                     std::span<const WindowCounts> samples);
 
 }  // namespace apr::inspect

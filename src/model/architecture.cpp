@@ -41,9 +41,7 @@ Error big_endian(const format::ModelFile& file) {
 
 }  // namespace
 
-std::span<const Architecture> architectures() noexcept {
-  return kArchitectures;
-}
+std::span<const Architecture> architectures() noexcept { return kArchitectures; }
 
 const Architecture* find_architecture(std::string_view name) noexcept {
   for (const Architecture& arch : kArchitectures) {
@@ -80,8 +78,6 @@ Model load_model(format::ModelFile file) {
   return model;
 }
 
-Model load_model(const std::string& path) {
-  return load_model(format::open_model(path));
-}
+Model load_model(const std::string& path) { return load_model(format::open_model(path)); }
 
 }  // namespace apr::model

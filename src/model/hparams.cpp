@@ -166,7 +166,8 @@ void read_vocabulary(HParamsReader& r, HParams& h, const WeightSource& weights) 
   r.note("n_vocab", "rows of " + std::string(embedding->name), fmt::format("{}", rows));
 }
 
-/// More rows than tokens is padding; fewer, and some texts cannot be run. Either may also be another model's vocabulary.
+/// More rows than tokens is padding; fewer, and some texts cannot be run. Either may also be another model's
+/// vocabulary.
 void compare_vocabulary(const format::ModelFile& file, const WeightSource& weights, std::vector<Finding>& findings) {
   const format::TensorInfo* embedding = weights.find(WeightRole::TokenEmbd);
   const format::MetadataEntry* tokens = file.find_metadata("tokenizer.ggml.tokens");

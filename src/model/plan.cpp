@@ -52,9 +52,7 @@ OpCost cost_of(OpKind kind, const CostTerms& t) {
   return {};
 }
 
-std::uint64_t unsigned_of(std::int64_t n) {
-  return n > 0 ? static_cast<std::uint64_t>(n) : 0;
-}
+std::uint64_t unsigned_of(std::int64_t n) { return n > 0 ? static_cast<std::uint64_t>(n) : 0; }
 
 /// Positions that `n` queries at position, position + 1, ... attend to in sum, each to at most `window` (0: all).
 std::uint64_t positions_seen(std::uint64_t position, std::uint64_t n, std::uint64_t window) {
@@ -71,21 +69,11 @@ std::uint64_t distinct_keys(std::uint64_t position, std::uint64_t n, std::uint64
 
 }  // namespace
 
-std::span<const OpKind> op_kinds() noexcept {
-  return kOpKinds;
-}
-std::string_view name(OpKind kind) noexcept {
-  return kOpNames[static_cast<std::size_t>(kind)];
-}
-std::span<const BrickId> bricks() noexcept {
-  return kBricks;
-}
-std::string_view name(BrickId brick) noexcept {
-  return kBrickNames[static_cast<std::size_t>(brick)];
-}
-std::string_view group(BrickId brick) noexcept {
-  return kBrickGroups[static_cast<std::size_t>(brick)];
-}
+std::span<const OpKind> op_kinds() noexcept { return kOpKinds; }
+std::string_view name(OpKind kind) noexcept { return kOpNames[static_cast<std::size_t>(kind)]; }
+std::span<const BrickId> bricks() noexcept { return kBricks; }
+std::string_view name(BrickId brick) noexcept { return kBrickNames[static_cast<std::size_t>(brick)]; }
+std::string_view group(BrickId brick) noexcept { return kBrickGroups[static_cast<std::size_t>(brick)]; }
 
 std::string Plan::op_name(const Op& op) const {
   return op.layer == kNone ? std::string(name(op.brick)) : fmt::format("blk.{}.{}", op.layer, name(op.brick));

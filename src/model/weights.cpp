@@ -20,9 +20,7 @@ constexpr RoleNames kRoleNames[] = {
 #undef APR_WEIGHT
 };
 
-const RoleNames& names_of(WeightRole role) {
-  return kRoleNames[static_cast<std::size_t>(role)];
-}
+const RoleNames& names_of(WeightRole role) { return kRoleNames[static_cast<std::size_t>(role)]; }
 
 std::string with_layer(std::string_view pattern, std::uint32_t layer) {
   const std::size_t at = pattern.find("{}");
@@ -34,7 +32,8 @@ constexpr std::string_view kTextPrefix = "model.";
 // Where a multimodal checkpoint keeps its text model: transformers up to 4.51, from 4.52 on, and APR's bare names.
 constexpr std::array<std::string_view, 3> kOtherPrefixes = {"language_model.model.", "model.language_model.", ""};
 
-constexpr const char* kContractHint = "the file is damaged or incomplete: apr qa FILE --only tensors lists all that is wrong";
+constexpr const char* kContractHint =
+    "the file is damaged or incomplete: apr qa FILE --only tensors lists all that is wrong";
 
 std::string shape_text(std::span<const std::int64_t> shape) {
   std::string text;
@@ -53,10 +52,8 @@ bool holds_real_numbers(TensorType type) {
     case TensorType::U16:
     case TensorType::U32:
     case TensorType::U64:
-    case TensorType::C64:
-      return false;
-    default:
-      return find_type(type) != nullptr && find_type(type)->status == TypeStatus::Live;
+    case TensorType::C64: return false;
+    default: return find_type(type) != nullptr && find_type(type)->status == TypeStatus::Live;
   }
 }
 
@@ -163,13 +160,13 @@ std::optional<Weight> WeightSource::optional(WeightRole role, std::uint32_t laye
 Weight WeightSource::require(WeightRole role, std::uint32_t layer, std::span<const std::int64_t> shape) const {
   if (std::optional<Weight> weight = optional(role, layer, shape)) return *std::move(weight);
   const std::string hf = with_layer(gemma_ ? names_of(role).hf_gemma : names_of(role).hf, layer);
-  Error missing =
-      Error(ErrorCode::ModelLoad, "a tensor that the architecture needs is missing")
-          .at(file_.path)
-          .in("tensor " + gguf_name(role, layer))
-          .want(fmt::format("{}{}{} of shape {}", gguf_name(role, layer), hf.empty() ? "" : " or ", hf, shape_text(shape)))
-          .got(fmt::format("no tensor of that name among {}", file_.tensors.size()))
-          .help(kContractHint);
+  Error missing = Error(ErrorCode::ModelLoad, "a tensor that the architecture needs is missing")
+                      .at(file_.path)
+                      .in("tensor " + gguf_name(role, layer))
+                      .want(fmt::format("{}{}{} of shape {}", gguf_name(role, layer), hf.empty() ? "" : " or ", hf,
+                                        shape_text(shape)))
+                      .got(fmt::format("no tensor of that name among {}", file_.tensors.size()))
+                      .help(kContractHint);
   if (log_ == nullptr) throw missing;
   static const format::TensorInfo kNoTensor{};
   ++log_->n_checked;

@@ -34,7 +34,8 @@ std::string span_name(const model::Plan& plan, const BrickProfiler::Span& span) 
   std::string name;
   for (std::size_t i = span.first; i < span.first + span.count; ++i) {
     const auto brick = model::name(plan.ops[i].brick);
-    if (name.empty() || name.substr(name.rfind('+') + 1) != brick) name += (name.empty() ? "" : "+") + std::string(brick);
+    if (name.empty() || name.substr(name.rfind('+') + 1) != brick)
+      name += (name.empty() ? "" : "+") + std::string(brick);
   }
   return name;
 }
@@ -53,7 +54,8 @@ double bound_of(const model::OpCost& cost, OpKind kind, const Roofs& roofs) {
   return std::max(memory_us, compute_us);
 }
 
-std::map<std::string, Gathered> gather(const model::Plan& plan, const std::vector<BrickProfiler::Pass>& passes, const Roofs& roofs) {
+std::map<std::string, Gathered> gather(const model::Plan& plan, const std::vector<BrickProfiler::Pass>& passes,
+                                       const Roofs& roofs) {
   std::map<std::string, Gathered> rows;
   for (std::size_t p = 0; p < passes.size(); ++p)
     for (const auto& span : passes[p].spans) {
@@ -73,7 +75,8 @@ std::map<std::string, Gathered> gather(const model::Plan& plan, const std::vecto
   return rows;
 }
 
-Phase summarize(std::string name, const model::Plan& plan, const std::vector<BrickProfiler::Pass>& passes, const Roofs& roofs) {
+Phase summarize(std::string name, const model::Plan& plan, const std::vector<BrickProfiler::Pass>& passes,
+                const Roofs& roofs) {
   Phase phase;
   phase.name = std::move(name);
   APR_CHECK(!passes.empty());
@@ -104,7 +107,8 @@ Phase summarize(std::string name, const model::Plan& plan, const std::vector<Bri
     phase.bound_us += brick.bound_us;
     phase.bricks.push_back(std::move(brick));
   }
-  std::sort(phase.bricks.begin(), phase.bricks.end(), [](const BrickRow& a, const BrickRow& b) { return a.time_us > b.time_us; });
+  std::sort(phase.bricks.begin(), phase.bricks.end(),
+            [](const BrickRow& a, const BrickRow& b) { return a.time_us > b.time_us; });
   phase.efficiency = phase.bound_us / phase.wall_us;
   return phase;
 }
@@ -124,13 +128,17 @@ std::vector<std::int32_t> sample_tokens(std::int64_t n, std::uint32_t n_vocab) {
 std::uint64_t hash_of(const std::vector<float>& values) {
   std::uint64_t hash = 14695981039346656037ULL;
   for (const float v : values)
-    for (int shift = 0; shift < 32; shift += 8) hash = (hash ^ ((std::bit_cast<std::uint32_t>(v) >> shift) & 0xFF)) * 1099511628211ULL;
+    for (int shift = 0; shift < 32; shift += 8)
+      hash = (hash ^ ((std::bit_cast<std::uint32_t>(v) >> shift) & 0xFF)) * 1099511628211ULL;
   return hash;
 }
 
 void check_options(const engine::Executor& executor, const ProfileOptions& o) {
   if (o.n_passes < 10)
-    throw Error(ErrorCode::Usage, "a median of fewer than 10 passes says little").in("passes").want("at least 10").got(std::to_string(o.n_passes));
+    throw Error(ErrorCode::Usage, "a median of fewer than 10 passes says little")
+        .in("passes")
+        .want("at least 10")
+        .got(std::to_string(o.n_passes));
   const auto n_ctx = static_cast<std::int64_t>(executor.options().n_ctx);
   if (o.n_prompt < 1 || o.n_prompt > n_ctx || o.depth < 0 || o.depth + static_cast<std::int64_t>(o.n_passes) > n_ctx)
     throw Error(ErrorCode::Usage, "prompt, and depth with the decode passes behind it, must fit into the context")
@@ -143,8 +151,8 @@ void prefill(engine::Executor& executor, std::uint32_t sequence, std::span<const
   const std::size_t batch = executor.options().n_batch;
   for (std::size_t at = 0; at < tokens.size(); at += batch) {
     check_interrupted();
-    const engine::BatchPart part{sequence, static_cast<std::uint32_t>(at), tokens.subspan(at, std::min(batch, tokens.size() - at)),
-                                 engine::LogitsRequest::None};
+    const engine::BatchPart part{sequence, static_cast<std::uint32_t>(at),
+                                 tokens.subspan(at, std::min(batch, tokens.size() - at)), engine::LogitsRequest::None};
     executor.forward_batch(std::span(&part, 1), {});
   }
 }
@@ -166,11 +174,13 @@ ProfileReport profile_model(engine::Executor& executor, const ProfileOptions& op
   report.machine = cpu_info().brand;
   report.memory = executor.memory();
   report.notes = executor.notes();
-  for (const model::Weight& weight : plan.weights) report.n_parameters += static_cast<std::uint64_t>(weight.n_rows * weight.n_cols);
+  for (const model::Weight& weight : plan.weights)
+    report.n_parameters += static_cast<std::uint64_t>(weight.n_rows * weight.n_cols);
   report.model_bytes = plan.weight_bytes();
   if (const auto device = executor.measure_device_roofs()) {
     report.machine = executor.name();
-    report.roofs = {device->read_gb_s, device->read_bytes, NAN, 1};  // its int8 peak is not measured: bounds are of memory alone
+    report.roofs = {device->read_gb_s, device->read_bytes, NAN,
+                    1};  // its int8 peak is not measured: bounds are of memory alone
   } else {
     report.roofs = measure_roofs(executor.options().n_threads);
   }
@@ -182,18 +192,21 @@ ProfileReport profile_model(engine::Executor& executor, const ProfileOptions& op
   const auto n_sequences = static_cast<std::uint32_t>(options.n_sequences);
   std::vector<float> logits(std::size_t{plan.hparams.n_vocab} * n_sequences);
   std::vector<engine::BatchPart> parts;
-  // Measured pass i runs `width` tokens of each of `n` sequences at position first + i * stride; the warm-ups run where the first
-  // one does.
-  const auto run = [&](std::uint32_t n, std::int64_t first, std::int64_t stride, std::int64_t width, std::uint64_t n_passes, const char* phase_name) {
+  // Measured pass i runs `width` tokens of each of `n` sequences at position first + i * stride; the warm-ups run where
+  // the first one does.
+  const auto run = [&](std::uint32_t n, std::int64_t first, std::int64_t stride, std::int64_t width,
+                       std::uint64_t n_passes, const char* phase_name) {
     BrickProfiler profiler;
     profiler.reserve(n_passes, plan.ops.size());
     for (std::uint64_t i = 0; i < options.n_warmups + n_passes; ++i) {
       check_interrupted();
-      const std::int64_t position = first + (i < options.n_warmups ? 0 : static_cast<std::int64_t>(i - options.n_warmups) * stride);
+      const std::int64_t position =
+          first + (i < options.n_warmups ? 0 : static_cast<std::int64_t>(i - options.n_warmups) * stride);
       executor.set_observer(i < options.n_warmups ? nullptr : &profiler);
       const auto text = std::span(tokens).subspan(static_cast<std::size_t>(position), static_cast<std::size_t>(width));
       parts.clear();
-      for (std::uint32_t s = 0; s < n; ++s) parts.push_back({s, static_cast<std::uint32_t>(position), text, engine::LogitsRequest::Last});
+      for (std::uint32_t s = 0; s < n; ++s)
+        parts.push_back({s, static_cast<std::uint32_t>(position), text, engine::LogitsRequest::Last});
       executor.forward_batch(parts, std::span(logits).first(std::size_t{n} * plan.hparams.n_vocab));
     }
     executor.set_observer(nullptr);
@@ -201,8 +214,10 @@ ProfileReport profile_model(engine::Executor& executor, const ProfileOptions& op
     phase.n_warmups = options.n_warmups;
     return phase;
   };
-  report.prefill = run(1, 0, 0, n_prompt, options.n_prompt_passes == 0 ? options.n_passes : options.n_prompt_passes, "prefill");
-  for (std::uint32_t s = 0; s < n_sequences; ++s) prefill(executor, s, std::span(tokens).first(static_cast<std::size_t>(options.depth)));
+  report.prefill =
+      run(1, 0, 0, n_prompt, options.n_prompt_passes == 0 ? options.n_passes : options.n_prompt_passes, "prefill");
+  for (std::uint32_t s = 0; s < n_sequences; ++s)
+    prefill(executor, s, std::span(tokens).first(static_cast<std::size_t>(options.depth)));
   report.decode = run(n_sequences, options.depth, 1, 1, options.n_passes, "decode");
   logits.resize(plan.hparams.n_vocab);  // of the first sequence: all ran the same tokens
   report.witness = hash_of(logits);

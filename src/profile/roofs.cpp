@@ -29,12 +29,16 @@ Roofs measure_roofs(unsigned n_threads) {
   const auto buffer = std::make_unique_for_overwrite<std::uint8_t[]>(roofs.read_bytes);
   ThreadPool pool(n_threads);
   // First touch by the thread that will read it; a page never written would be one zero page of the kernel.
-  pool.parallel_for(n_threads, [&](std::uint64_t t) { std::fill_n(buffer.get() + t * part, part, static_cast<std::uint8_t>(t + 1)); });
+  pool.parallel_for(n_threads, [&](std::uint64_t t) {
+    std::fill_n(buffer.get() + t * part, part, static_cast<std::uint8_t>(t + 1));
+  });
   std::atomic<std::uint64_t> sink{0};
   for (int round = 0; round < kRounds; ++round) {
     check_interrupted();
     const auto begin = Clock::now();
-    pool.parallel_for(n_threads, [&](std::uint64_t t) { sink ^= ops.read_all(buffer.get() + t * part, static_cast<std::int64_t>(part)); });
+    pool.parallel_for(n_threads, [&](std::uint64_t t) {
+      sink ^= ops.read_all(buffer.get() + t * part, static_cast<std::int64_t>(part));
+    });
     roofs.read_gb_s = std::max(roofs.read_gb_s, static_cast<double>(part * n_threads) / seconds_since(begin) / 1e9);
   }
   for (int round = 0; round < kRounds; ++round) {

@@ -104,9 +104,7 @@ void run_one(const GateInfo& gate, Subject& subject, GateResult& result) {
 
 }  // namespace
 
-std::span<const GateInfo> gates() noexcept {
-  return kGates;
-}
+std::span<const GateInfo> gates() noexcept { return kGates; }
 
 std::string_view name(Verdict verdict) noexcept {
   constexpr std::string_view kNames[] = {"pass", "fail", "skip", "error"};

@@ -1,5 +1,5 @@
-// The panel kernels on one core, every type and instruction set: decode from memory and from the cache as GB/s of weights,
-// prefill as GOP/s (2 per multiply-add, activations already quantised). Run with --benchmark_filter=Q4_K.
+// The panel kernels on one core, every type and instruction set: decode from memory and from the cache as GB/s of
+// weights, prefill as GOP/s (2 per multiply-add, activations already quantised). Run with --benchmark_filter=Q4_K.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -22,7 +22,8 @@ constexpr std::int64_t kCols = 2048, kTokens = 512;
 /// A matrix of random bytes with sound scales, repacked, and the activations of kTokens tokens.
 class Fixture {
  public:
-  Fixture(const OpKernels& ops, TensorType type, std::uint64_t wanted_bytes) : ops_(ops), panel_(ops.panel[static_cast<std::size_t>(type)]) {
+  Fixture(const OpKernels& ops, TensorType type, std::uint64_t wanted_bytes)
+      : ops_(ops), panel_(ops.panel[static_cast<std::size_t>(type)]) {
     panel_bytes_ = static_cast<std::uint64_t>(kCols / panel_.unit_cols * panel_.unit_bytes);
     n_panels_ = std::max<std::uint64_t>(1, wanted_bytes / panel_bytes_);
     std::mt19937 random(1);
@@ -34,7 +35,8 @@ class Fixture {
     quantizer(type)(values.data(), rows.data(), static_cast<std::int64_t>(values.size() / info.block_elements));
     panels_.resize(n_panels_ * panel_bytes_ + 8192);
     panel_.repack(rows.data(), static_cast<std::int64_t>(rows.size()) / ops.lanes, ops.lanes, kCols, panels_.data());
-    for (std::uint64_t p = 1; p < n_panels_; ++p) std::memcpy(panels_.data() + p * panel_bytes_, panels_.data(), panel_bytes_);
+    for (std::uint64_t p = 1; p < n_panels_; ++p)
+      std::memcpy(panels_.data() + p * panel_bytes_, panels_.data(), panel_bytes_);
     x_.resize(static_cast<std::size_t>(kCols * kTokens));
     for (float& v : x_) v = normal(random);
     q_.resize(x_.size());
@@ -47,12 +49,14 @@ class Fixture {
   void quantize(int width) {
     for (std::int64_t t = 0; t < kTokens; ++t) {
       const std::int64_t at = t / width * width * (kCols / 32) + t % width;
-      ops_.quantize_activation(x_.data() + t * kCols, kCols / 32, width, q_.data() + at * 32, d_.data() + at, s_.data() + at, sums_.data() + at * 2);
+      ops_.quantize_activation(x_.data() + t * kCols, kCols / 32, width, q_.data() + at * 32, d_.data() + at,
+                               s_.data() + at, sums_.data() + at * 2);
     }
   }
   void multiply(std::uint64_t p, std::int64_t t, int width) {
     const Activation a{x_.data(), q_.data(), d_.data(), s_.data(), sums_.data(), kCols};
-    panel_.multiply(panels_.data() + p * panel_bytes_, &a, t, width, width, ops_.lanes, out_.data() + t * ops_.lanes, ops_.lanes);
+    panel_.multiply(panels_.data() + p * panel_bytes_, &a, t, width, width, ops_.lanes, out_.data() + t * ops_.lanes,
+                    ops_.lanes);
     benchmark::DoNotOptimize(out_.data());
   }
   [[nodiscard]] std::uint64_t n_panels() const { return n_panels_; }
@@ -83,8 +87,9 @@ void decode_together(benchmark::State& state, const OpKernels& ops, TensorType t
   for (auto _ : state)
     for (std::uint64_t p = 0; p < fixture.n_panels(); ++p) fixture.multiply(p, 0, width);
   state.SetBytesProcessed(static_cast<std::int64_t>(fixture.bytes()) * state.iterations());
-  state.counters["GOP/s"] = benchmark::Counter(2.0 * kCols * width * static_cast<double>(fixture.n_panels()) * ops.lanes *
-                                                   static_cast<double>(state.iterations()) / 1e9, benchmark::Counter::kIsRate);
+  state.counters["GOP/s"] = benchmark::Counter(2.0 * kCols * width * static_cast<double>(fixture.n_panels()) *
+                                                   ops.lanes * static_cast<double>(state.iterations()) / 1e9,
+                                               benchmark::Counter::kIsRate);
 }
 
 void prefill(benchmark::State& state, const OpKernels& ops, TensorType type) {
@@ -95,7 +100,8 @@ void prefill(benchmark::State& state, const OpKernels& ops, TensorType type) {
     for (std::int64_t t = 0; t < kTokens; t += width)
       for (std::uint64_t p = 0; p < fixture.n_panels(); ++p) fixture.multiply(p, t, width);
   const double flops = 2.0 * kCols * kTokens * static_cast<double>(fixture.n_panels()) * ops.lanes;
-  state.counters["GOP/s"] = benchmark::Counter(flops * static_cast<double>(state.iterations()) / 1e9, benchmark::Counter::kIsRate);
+  state.counters["GOP/s"] =
+      benchmark::Counter(flops * static_cast<double>(state.iterations()) / 1e9, benchmark::Counter::kIsRate);
 }
 
 const bool kRegistered = [] {
@@ -106,10 +112,16 @@ const bool kRegistered = [] {
       const auto id = static_cast<std::size_t>(info.type);
       if (id >= n_panel_types || ops.panel[id].unit_cols == 0 || quantizer(info.type) == nullptr) continue;
       const std::string name = std::string(apr::name(info.type)) + "/" + std::string(isa.name);
-      benchmark::RegisterBenchmark(("panel_decode_memory/" + name).c_str(), decode, ops, info.type, std::uint64_t{96} << 20)->UseRealTime();
-      benchmark::RegisterBenchmark(("panel_decode_cache/" + name).c_str(), decode, ops, info.type, std::uint64_t{256} << 10)->UseRealTime();
+      benchmark::RegisterBenchmark(("panel_decode_memory/" + name).c_str(), decode, ops, info.type,
+                                   std::uint64_t{96} << 20)
+          ->UseRealTime();
+      benchmark::RegisterBenchmark(("panel_decode_cache/" + name).c_str(), decode, ops, info.type,
+                                   std::uint64_t{256} << 10)
+          ->UseRealTime();
       for (int width = 2; width <= std::min(8, ops.block_cols); width *= 2)
-        benchmark::RegisterBenchmark(("panel_together_" + std::to_string(width) + "/" + name).c_str(), decode_together, ops, info.type, width)->UseRealTime();
+        benchmark::RegisterBenchmark(("panel_together_" + std::to_string(width) + "/" + name).c_str(), decode_together,
+                                     ops, info.type, width)
+            ->UseRealTime();
       benchmark::RegisterBenchmark(("panel_prefill/" + name).c_str(), prefill, ops, info.type)->UseRealTime();
     }
   }

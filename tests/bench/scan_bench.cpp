@@ -1,5 +1,6 @@
 // Whole-file scans beside a plain read of the same file, warm page cache. Every round opens and maps the file anew.
-//   APR_BENCH_FILE=big.gguf apr_bench --benchmark_filter=scan --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true
+//   APR_BENCH_FILE=big.gguf apr_bench --benchmark_filter=scan --benchmark_repetitions=5
+//   --benchmark_enable_random_interleaving=true
 // "read" is pread in pieces of 1 MiB on all threads; "map" reads each mapped byte once. Bytes/s are of the file's size.
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
@@ -49,7 +50,8 @@ std::uint64_t map_loop(const std::string& path, ThreadPool& pool) {
   const auto bytes = file.bytes();
   std::atomic<std::uint64_t> sum{0};
   pool.parallel_for(bytes.size() / kPieceBytes, [&](std::uint64_t i) {
-    sum ^= kernels::active().ops.read_all(reinterpret_cast<const std::uint8_t*>(bytes.data() + i * kPieceBytes), kPieceBytes);
+    sum ^= kernels::active().ops.read_all(reinterpret_cast<const std::uint8_t*>(bytes.data() + i * kPieceBytes),
+                                          kPieceBytes);
   });
   benchmark::DoNotOptimize(sum.load());
   return bytes.size();

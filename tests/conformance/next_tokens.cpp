@@ -50,7 +50,8 @@ json exact_steps(const apr::model::Tokenizer& tokenizer, apr::engine::Executor& 
   for (std::size_t at = 0; at < text.size(); at += exact.options().n_batch) {
     const std::size_t n = std::min<std::size_t>(exact.options().n_batch, text.size() - at);
     logits.resize(n * n_vocab);
-    exact.forward(std::span(text).subspan(at, n), static_cast<std::uint32_t>(at), apr::engine::LogitsRequest::All, logits);
+    exact.forward(std::span(text).subspan(at, n), static_cast<std::uint32_t>(at), apr::engine::LogitsRequest::All,
+                  logits);
     for (std::size_t i = std::max(at, first); i < at + n; ++i) {
       std::int32_t best = 0;
       out.push_back(step_of(tokenizer, std::span(logits).subspan((i - at) * n_vocab, n_vocab), best));

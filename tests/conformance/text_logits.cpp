@@ -40,7 +40,9 @@ int run(char** argv, unsigned n_threads) {
   }
   ids.resize(n_tokens);
   const apr::engine::ExecutorOptions options{
-      .n_ctx = static_cast<std::uint32_t>(n_tokens), .n_batch = 256, .n_threads = n_threads,
+      .n_ctx = static_cast<std::uint32_t>(n_tokens),
+      .n_batch = 256,
+      .n_threads = n_threads,
       .kv_type = std::string(argv[2]) == "fast-q8_0" ? apr::TensorType::Q8_0 : apr::TensorType::F16};
   const auto executor = std::string(argv[2]) == "exact" ? apr::engine::make_exact_executor(model.plan, options)
                                                         : apr::engine::make_fast_executor(model.plan, options);
@@ -63,7 +65,8 @@ int run(char** argv, unsigned n_threads) {
 int main(int argc, char** argv) {
   const std::string kind = argc > 2 ? argv[2] : "";
   if (argc < 7 || argc > 8 || (kind != "exact" && kind != "fast" && kind != "fast-q8_0")) {
-    std::fprintf(stderr, "usage: text_logits MODEL exact|fast|fast-q8_0 TEXT N_TOKENS IDS_OUT LOGITS_OUT [N_THREADS]\n");
+    std::fprintf(stderr,
+                 "usage: text_logits MODEL exact|fast|fast-q8_0 TEXT N_TOKENS IDS_OUT LOGITS_OUT [N_THREADS]\n");
     return 2;
   }
   try {

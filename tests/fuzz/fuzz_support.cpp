@@ -15,9 +15,7 @@ MemoryFile::MemoryFile() : fd_(memfd_create("fuzz", MFD_CLOEXEC)) {
   if (fd_ < 0) broken("memfd_create");
   path_ = "/proc/self/fd/" + std::to_string(fd_);
 }
-MemoryFile::~MemoryFile() {
-  ::close(fd_);
-}
+MemoryFile::~MemoryFile() { ::close(fd_); }
 void MemoryFile::fill(std::span<const std::uint8_t> bytes) {
   const bool done = ftruncate(fd_, 0) == 0 && ftruncate(fd_, static_cast<off_t>(bytes.size())) == 0 &&
                     pwrite(fd_, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size());

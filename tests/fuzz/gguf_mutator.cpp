@@ -121,10 +121,8 @@ class Mutation {
       case 5:
         if (!outline_.texts.empty()) return change_text(default_mutate);
         break;
-      case 6:
-        return file_.substr(0, below(file_.size() + 1)) + std::string(below(40), '\0');
-      default:
-        break;
+      case 6: return file_.substr(0, below(file_.size() + 1)) + std::string(below(40), '\0');
+      default: break;
     }
     std::string out = file_ + std::string(64, '\0');
     out.resize(default_mutate(reinterpret_cast<std::uint8_t*>(out.data()), file_.size(), out.size()));
@@ -143,24 +141,15 @@ class Mutation {
   std::uint64_t awkward(std::uint64_t now) {
     const std::uint64_t one = 1ULL << below(64);
     switch (below(9)) {
-      case 0:
-        return below(14);
-      case 1:
-        return one;
-      case 2:
-        return one - 1;
-      case 3:
-        return 0 - one;
-      case 4:
-        return now + 1 + below(3);
-      case 5:
-        return now - 1 - below(3);
-      case 6:
-        return ~0ULL / (1 + below(64)) + below(3);  // times that it wraps to almost nothing
-      case 7:
-        return file_.size() - below(64);
-      default:
-        return now ^ one;
+      case 0: return below(14);
+      case 1: return one;
+      case 2: return one - 1;
+      case 3: return 0 - one;
+      case 4: return now + 1 + below(3);
+      case 5: return now - 1 - below(3);
+      case 6: return ~0ULL / (1 + below(64)) + below(3);  // times that it wraps to almost nothing
+      case 7: return file_.size() - below(64);
+      default: return now ^ one;
     }
   }
   std::string change_number() {

@@ -1,8 +1,8 @@
 // Everything that only a GPU can show, in one run: see run.sh. Prints a table, writes JSON.
 //
 // usage: gpu_bench --json FILE [--small] [--dry] [--soak TOKENS] NAME=MODEL...
-// --small runs every step in small: for compute-sanitizer. --dry is that on an emulated driver with plain loops for kernels:
-// the steps are tried, and every time is null.
+// --small runs every step in small: for compute-sanitizer. --dry is that on an emulated driver with plain loops for
+// kernels: the steps are tried, and every time is null.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -121,7 +121,8 @@ class Bench {
     const std::uint64_t bytes = o_.small ? 1 << 20 : 1ULL << 30;
     const OwnedMemory from = allocate_memory(*driver_, bytes), to = allocate_memory(*driver_, bytes);
     APR_CUDA(*driver_, fill(from.get(), 1, bytes, stream));
-    const double ms = median_ms(stream, 9, [&](int) { APR_CUDA(*driver_, copy_on_device(to.get(), from.get(), bytes, stream)); });
+    const double ms =
+        median_ms(stream, 9, [&](int) { APR_CUDA(*driver_, copy_on_device(to.get(), from.get(), bytes, stream)); });
     copy_gb_s_ = 2 * static_cast<double>(bytes) / ms / 1e6;
     report_["copy_gb_per_s"] = measured(copy_gb_s_);
     say("copy of {} bytes: {}", bytes, shown(copy_gb_s_, "GB/s read and written"));
@@ -129,8 +130,9 @@ class Bench {
 
   /// Every type: repacked on the device, times one column and several, against sums in double.
   void operations(KernelSet& kernels, Stream stream) {
-    for (const TensorType type : {TensorType::Q4_K, TensorType::Q5_K, TensorType::Q6_K, TensorType::Q8_0, TensorType::Q4_0, TensorType::Q5_0,
-                                  TensorType::Q4_1, TensorType::Q5_1, TensorType::F16, TensorType::BF16, TensorType::F32}) {
+    for (const TensorType type :
+         {TensorType::Q4_K, TensorType::Q5_K, TensorType::Q6_K, TensorType::Q8_0, TensorType::Q4_0, TensorType::Q5_0,
+          TensorType::Q4_1, TensorType::Q5_1, TensorType::F16, TensorType::BF16, TensorType::F32}) {
       for (const std::int32_t n_columns : {1, 5, 8, 13}) {
         const double error = product_error(kernels, stream, type, n_columns);
         check(error < 1e-6, fmt::format("{} times {} columns: NMSE {:.2e}", name(type), n_columns, error));
@@ -145,20 +147,31 @@ class Bench {
     std::vector<float> weights(std::size_t{kRows} * kCols), x(static_cast<std::size_t>(n_columns) * kCols);
     std::uint32_t state = 7;
     for (std::vector<float>* values : {&weights, &x})
-      for (float& v : *values) v = static_cast<float>(static_cast<std::int32_t>(state = state * 1664525 + 1013904223)) / 2147483648.0F;
+      for (float& v : *values)
+        v = static_cast<float>(static_cast<std::int32_t>(state = state * 1664525 + 1013904223)) / 2147483648.0F;
     std::vector<std::byte> rows(weights.size() / layout.block_elements * layout.block_bytes);
-    apr::kernels::quantizer(type)(weights.data(), rows.data(), static_cast<std::int64_t>(weights.size() / layout.block_elements));
-    apr::kernels::dequantizer(type)(rows.data(), weights.data(), static_cast<std::int64_t>(weights.size() / layout.block_elements));
+    apr::kernels::quantizer(type)(weights.data(), rows.data(),
+                                  static_cast<std::int64_t>(weights.size() / layout.block_elements));
+    apr::kernels::dequantizer(type)(rows.data(), weights.data(),
+                                    static_cast<std::int64_t>(weights.size() / layout.block_elements));
     const std::uint64_t columns = static_cast<std::uint64_t>(n_columns), n_in = columns * kCols;
-    const OwnedMemory raw = allocate_memory(*driver_, rows.size()), tiles = allocate_memory(*driver_, kernels::cuda::tiles_bytes(type, kRows, kCols));
+    const OwnedMemory raw = allocate_memory(*driver_, rows.size()),
+                      tiles = allocate_memory(*driver_, kernels::cuda::tiles_bytes(type, kRows, kCols));
     const OwnedMemory in = allocate_memory(*driver_, n_in * 4), out = allocate_memory(*driver_, columns * kRows * 4);
-    const OwnedMemory q = allocate_memory(*driver_, n_in), d = allocate_memory(*driver_, n_in / 8), sums = allocate_memory(*driver_, n_in / 8),
-                      kept = allocate_memory(*driver_, n_in * 4);
+    const OwnedMemory q = allocate_memory(*driver_, n_in), d = allocate_memory(*driver_, n_in / 8),
+                      sums = allocate_memory(*driver_, n_in / 8), kept = allocate_memory(*driver_, n_in * 4);
     APR_CUDA(*driver_, copy_to_device(raw.get(), rows.data(), rows.size(), stream));
     APR_CUDA(*driver_, copy_to_device(in.get(), x.data(), n_in * 4, stream));
-    kernels::cuda::RepackParams repack{raw.get(), tiles.get(), static_cast<std::int64_t>(rows.size()) / kRows, static_cast<std::int32_t>(type), kRows, kCols, 0};
+    kernels::cuda::RepackParams repack{raw.get(),
+                                       tiles.get(),
+                                       static_cast<std::int64_t>(rows.size()) / kRows,
+                                       static_cast<std::int32_t>(type),
+                                       kRows,
+                                       kCols,
+                                       0};
     kernels.launch(kernels::cuda::launch_repack(repack), stream);
-    kernels::cuda::PrepareParams prepare{in.get(), 0, {q.get(), d.get(), sums.get(), kept.get(), kCols, 0}, kCols, kCols, n_columns, 0};
+    kernels::cuda::PrepareParams prepare{
+        in.get(), 0, {q.get(), d.get(), sums.get(), kept.get(), kCols, 0}, kCols, kCols, n_columns, 0};
     kernels.launch(kernels::cuda::launch_prepare(prepare), stream);
     kernels::cuda::LinearParams p{};
     p.n_matrices = 1;
@@ -175,7 +188,8 @@ class Bench {
     const bool plain = type == TensorType::F16 || type == TensorType::BF16 || type == TensorType::F32;
     double error = 0, power = 0;
     for (std::size_t c = 0; c < columns; ++c) {
-      std::vector<double> a(x.begin() + static_cast<std::ptrdiff_t>(c * kCols), x.begin() + static_cast<std::ptrdiff_t>((c + 1) * kCols));
+      std::vector<double> a(x.begin() + static_cast<std::ptrdiff_t>(c * kCols),
+                            x.begin() + static_cast<std::ptrdiff_t>((c + 1) * kCols));
       for (std::size_t group = 0; !plain && group < kCols; group += 32) {
         double largest = 0;
         for (std::size_t i = group; i < group + 32; ++i) largest = std::max(largest, std::abs(a[i]));
@@ -208,7 +222,8 @@ class Bench {
     for (const bool early : {true, false}) {
       kernels.set_early(early);
       const OwnedGraphExec graph = capture_graph(*driver_, stream, chain);
-      const double graph_us = 1e3 / kChain * median_ms(stream, 21, [&](int) { APR_CUDA(*driver_, graph_launch(graph.get(), stream)); });
+      const double graph_us =
+          1e3 / kChain * median_ms(stream, 21, [&](int) { APR_CUDA(*driver_, graph_launch(graph.get(), stream)); });
       const double plain_us = 1e3 / kChain * median_ms(stream, 21, [&](int) { chain(); });
       const std::string name = early ? "early" : "plain";
       report_["launch"][name] = {{"graph_us", measured(graph_us)}, {"stream_us", measured(plain_us)}};
@@ -226,7 +241,8 @@ class Bench {
         const std::uint64_t bytes = kernels::cuda::tiles_bytes(type, rows, cols);
         const std::uint64_t n_copies = o_.small ? 2 : std::max<std::uint64_t>(2, (400ULL << 20) / bytes + 1);
         const OwnedMemory tiles = allocate_memory(*driver_, bytes * n_copies);
-        const OwnedMemory in = allocate_memory(*driver_, static_cast<std::uint64_t>(cols) * 4), out = allocate_memory(*driver_, static_cast<std::uint64_t>(rows) * 4);
+        const OwnedMemory in = allocate_memory(*driver_, static_cast<std::uint64_t>(cols) * 4),
+                          out = allocate_memory(*driver_, static_cast<std::uint64_t>(rows) * 4);
         APR_CUDA(*driver_, fill(tiles.get(), 0x22, bytes * n_copies, stream));
         APR_CUDA(*driver_, fill(in.get(), 0x3C, static_cast<std::uint64_t>(cols) * 4, stream));
         kernels::cuda::LinearParams p{};
@@ -246,9 +262,14 @@ class Bench {
           }
         });
         const double gb_s = static_cast<double>(bytes) * kBatch / ms / 1e6;
-        report_["products"].push_back({{"type", name(type)}, {"rows", rows}, {"cols", cols}, {"bytes", bytes},
-                                       {"gb_per_s", measured(gb_s)}, {"of_copy", measured(gb_s / copy_gb_s_)}});
-        say("{:5} {:6} x {:5}: {}, {}", name(type), rows, cols, shown(gb_s, "GB/s"), shown(100 * gb_s / copy_gb_s_, "% of the copy"));
+        report_["products"].push_back({{"type", name(type)},
+                                       {"rows", rows},
+                                       {"cols", cols},
+                                       {"bytes", bytes},
+                                       {"gb_per_s", measured(gb_s)},
+                                       {"of_copy", measured(gb_s / copy_gb_s_)}});
+        say("{:5} {:6} x {:5}: {}, {}", name(type), rows, cols, shown(gb_s, "GB/s"),
+            shown(100 * gb_s / copy_gb_s_, "% of the copy"));
         if (o_.small) break;
       }
     }
@@ -263,13 +284,14 @@ class Bench {
     }
     return out;
   }
-  static void prefill(Executor& executor, std::span<const std::int32_t> tokens, std::uint32_t position, std::span<float> logits) {
+  static void prefill(Executor& executor, std::span<const std::int32_t> tokens, std::uint32_t position,
+                      std::span<float> logits) {
     const std::size_t piece = executor.options().n_batch;
     for (std::size_t at = 0; at < tokens.size(); at += piece) {
       const auto part = tokens.subspan(at, std::min(piece, tokens.size() - at));
       const bool last = at + part.size() == tokens.size();
-      executor.forward(part, position + static_cast<std::uint32_t>(at), last ? LogitsRequest::Last : LogitsRequest::None,
-                       last ? logits : std::span<float>{});
+      executor.forward(part, position + static_cast<std::uint32_t>(at),
+                       last ? LogitsRequest::Last : LogitsRequest::None, last ? logits : std::span<float>{});
     }
   }
   /// `n` greedy tokens behind `position`; the time from the second burst on.
@@ -316,14 +338,15 @@ class Bench {
   /// Mean squared difference.
   static double mse(std::span<const float> a, std::span<const float> b) {
     double sum = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+    for (std::size_t i = 0; i < a.size(); ++i)
+      sum += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
     return sum / static_cast<double>(a.size());
   }
 
   /// Greedy tokens and logits of a short text, beside the CPU's. Both engines round activations to 8 bits and differ in
   /// the last bits before that, so a rounding may fall to either side: neither is the other's truth. The exact executor
-  /// is the judge: CUDA's error may be at most twice the CPU's, and where the tokens part, the two must be a near tie in
-  /// the exact logits, closer than six times the CPU's own root mean square error.
+  /// is the judge: CUDA's error may be at most twice the CPU's, and where the tokens part, the two must be a near tie
+  /// in the exact logits, closer than six times the CPU's own root mean square error.
   void same_as_cpu(const std::string& name, const model::Model& model, Json& row) {
     const std::uint32_t n = o_.small ? 16 : 64;
     const auto prompt = tokens_of(11, model.plan.hparams.n_vocab);
@@ -335,10 +358,12 @@ class Bench {
     prefill(*exact, prompt, 0, truth);
     prefill(*cpu, prompt, 0, expected);
     prefill(*cuda, prompt, 0, got);
-    const double power = mse(truth, std::vector<float>(truth.size())), cpu_error = mse(expected, truth), error = mse(got, truth);
+    const double power = mse(truth, std::vector<float>(truth.size())), cpu_error = mse(expected, truth),
+                 error = mse(got, truth);
     row["logits_nmse"] = error / power;
     row["logits_nmse_cpu"] = cpu_error / power;
-    check(error <= 2 * cpu_error, fmt::format("{}: logits are off by NMSE {:.2e}, the CPU's by {:.2e}", name, error / power, cpu_error / power));
+    check(error <= 2 * cpu_error, fmt::format("{}: logits are off by NMSE {:.2e}, the CPU's by {:.2e}", name,
+                                              error / power, cpu_error / power));
     const SamplerOptions greedy{.temperature = 0, .penalty_window = 0};
     const auto tokens = Session(*cpu, greedy).generate(prompt, {.n_predict = n, .end_tokens = {}}).tokens;
     const auto ours = decode(*cuda, 11, n).tokens;
@@ -353,18 +378,21 @@ class Bench {
       const double most = 6 * std::sqrt(cpu_error);
       row["parting_gap"] = gap;
       parting = fmt::format(", then a gap of {:.2g} in the exact logits", gap);
-      check(gap <= most, fmt::format("{}: token {} differs from the CPU's over a gap of {:.2g}, allowed {:.2g}", name, same, gap, most));
+      check(gap <= most, fmt::format("{}: token {} differs from the CPU's over a gap of {:.2g}, allowed {:.2g}", name,
+                                     same, gap, most));
     }
     say("{}: {} of {} tokens as on the CPU{}; NMSE of the logits {:.2e}, of the CPU's {:.2e}", name, same, n, parting,
         error / power, cpu_error / power);
   }
 
   void speeds(const std::string& name, Executor& executor, const model::Model& model, Json& row) {
-    const std::uint32_t n_ctx = executor.options().n_ctx, n_tokens = o_.small ? 17 : 129;  // the first, and whole bursts
+    const std::uint32_t n_ctx = executor.options().n_ctx,
+                        n_tokens = o_.small ? 17 : 129;  // the first, and whole bursts
     const auto tokens = tokens_of(n_ctx, model.plan.hparams.n_vocab);
     std::vector<float> logits(model.plan.hparams.n_vocab);
     const double bytes = static_cast<double>(model.plan.weight_bytes());
-    for (const std::uint32_t depth : o_.small ? std::vector<std::uint32_t>{1, 32} : std::vector<std::uint32_t>{1, 4096, 16384}) {
+    for (const std::uint32_t depth :
+         o_.small ? std::vector<std::uint32_t>{1, 32} : std::vector<std::uint32_t>{1, 4096, 16384}) {
       if (depth + n_tokens > n_ctx) continue;
       prefill(executor, std::span(tokens).first(depth), 0, logits);
       std::vector<double> times;
@@ -373,16 +401,22 @@ class Bench {
         prefill(executor, std::span(tokens).subspan(depth - 1, 1), depth - 1, logits);
         const Decoded out = decode(executor, depth, n_tokens);
         if (i == 0) first = out.tokens;
-        check(out.tokens == first && out.tokens.size() == n_tokens, fmt::format("{}: run {} at depth {} made other tokens", name, i, depth));
+        check(out.tokens == first && out.tokens.size() == n_tokens,
+              fmt::format("{}: run {} at depth {} made other tokens", name, i, depth));
         times.push_back(out.ms_per_token);
       }
       std::ranges::sort(times);
       const double ms = times[2];
-      row["decode"].push_back({{"depth", depth}, {"ms_per_token", measured(ms)}, {"tokens_per_s", measured(1e3 / ms)},
-                               {"weights_gb_per_s", measured(bytes / ms / 1e6)}, {"of_copy", measured(bytes / ms / 1e6 / copy_gb_s_)}});
-      say("{}: decode at depth {}: {}, {}", name, depth, shown(1e3 / ms, "tokens/s"), shown(100 * bytes / ms / 1e6 / copy_gb_s_, "% of the copy"));
+      row["decode"].push_back({{"depth", depth},
+                               {"ms_per_token", measured(ms)},
+                               {"tokens_per_s", measured(1e3 / ms)},
+                               {"weights_gb_per_s", measured(bytes / ms / 1e6)},
+                               {"of_copy", measured(bytes / ms / 1e6 / copy_gb_s_)}});
+      say("{}: decode at depth {}: {}, {}", name, depth, shown(1e3 / ms, "tokens/s"),
+          shown(100 * bytes / ms / 1e6 / copy_gb_s_, "% of the copy"));
     }
-    for (const std::uint32_t n : o_.small ? std::vector<std::uint32_t>{32} : std::vector<std::uint32_t>{512, 2048, 8192}) {
+    for (const std::uint32_t n :
+         o_.small ? std::vector<std::uint32_t>{32} : std::vector<std::uint32_t>{512, 2048, 8192}) {
       if (n > n_ctx) continue;
       std::vector<double> times;
       for (int i = 0; i < 3; ++i) {
@@ -424,7 +458,8 @@ class Bench {
             fmt::format("{}: logits of mode {} differ from the early graph's", name, mode));
     }
     row["soak_tokens"] = rounds * (n_ctx - start);
-    say("{}: {} tokens, the same bits from early graph, plain graph and single launches", name, rounds * (n_ctx - start));
+    say("{}: {} tokens, the same bits from early graph, plain graph and single launches", name,
+        rounds * (n_ctx - start));
   }
 
   Options o_;
@@ -453,7 +488,8 @@ Options parse(std::span<char*> arguments) {
       throw Error(ErrorCode::Usage, "gpu_bench --json FILE [--small] [--dry] [--soak TOKENS] NAME=MODEL...").got(text);
     }
   }
-  if (o.json.empty() || o.models.empty()) throw Error(ErrorCode::Usage, "gpu_bench --json FILE [--small] [--dry] [--soak TOKENS] NAME=MODEL...");
+  if (o.json.empty() || o.models.empty())
+    throw Error(ErrorCode::Usage, "gpu_bench --json FILE [--small] [--dry] [--soak TOKENS] NAME=MODEL...");
   return o;
 }
 

@@ -31,7 +31,8 @@ struct WeightRows {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal(0.02F, 1.0F);
     values.resize(static_cast<std::size_t>(n_rows * n_cols));
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = normal(random) * (1.0F + static_cast<float>(i / 16 % 5));
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = normal(random) * (1.0F + static_cast<float>(i / 16 % 5));
     const TypeInfo& info = *find_type(type);
     const std::int64_t n_blocks = n_rows * n_cols / info.block_elements;
     row_stride = n_cols / info.block_elements * info.block_bytes;

@@ -1,5 +1,5 @@
-// The CUDA kernels themselves, run by the host's emulator behind an emulated driver: the launches of the engine, checked
-// access by access, in an order drawn from a seed.
+// The CUDA kernels themselves, run by the host's emulator behind an emulated driver: the launches of the engine,
+// checked access by access, in an order drawn from a seed.
 #pragma once
 #include <algorithm>
 #include <cstring>

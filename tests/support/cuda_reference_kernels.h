@@ -107,7 +107,8 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
   static Quantised quantised(std::vector<float> x) {
     const std::size_t stride = (x.size() + 255) / 256 * 256;
     x.resize(stride);
-    Quantised out{std::vector<std::int8_t>(stride), std::vector<float>(stride / 32), std::vector<float>(stride / 32), {}};
+    Quantised out{
+        std::vector<std::int8_t>(stride), std::vector<float>(stride / 32), std::vector<float>(stride / 32), {}};
     for (std::size_t group = 0; group < stride; group += 32) {
       float largest = 0;
       bool finite = true;
@@ -156,7 +157,8 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
   Quantised input(const kc::LinearParams& p, std::int32_t column) {
     if (p.input != kc::LinearInput::Ready) {
       const float* x = pointer<const float>(p.x) + z(column) * z(p.x_stride);
-      return quantised(normed(x, p.input == kc::LinearInput::Norm ? pointer<const float>(p.norm_weight) : nullptr, p.n_cols, p.eps));
+      return quantised(
+          normed(x, p.input == kc::LinearInput::Norm ? pointer<const float>(p.norm_weight) : nullptr, p.n_cols, p.eps));
     }
     const std::size_t n = z(p.ready.stride), at = z(column) * n;
     const auto* q = pointer<const std::int8_t>(p.ready.q) + at;
@@ -276,7 +278,9 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
     for (std::int32_t i = 0; i < h.head_dim; ++i) {
       double value = 0;
       for (std::int32_t t = first; t <= last; ++t)
-        value += scores[z(t - first)] * double{half_to_float(pointer<const std::uint16_t>(h.v_cache)[cache_at(h, column.slot, kv_head, t) + z(i)])};
+        value +=
+            scores[z(t - first)] *
+            double{half_to_float(pointer<const std::uint16_t>(h.v_cache)[cache_at(h, column.slot, kv_head, t) + z(i)])};
       out.push_back(static_cast<float>(value / sum));
     }
   }
@@ -287,8 +291,15 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
       if (column.stopped != 0) continue;
       kc::Sequence& sequence = pointer<kc::Sequence>(p.sequences)[column.slot];
       auto* recent = pointer<std::int32_t>(p.recent) + z(column.slot) * z(p.penalty_window);
-      engine::SamplerOptions o{p.temperature, static_cast<std::uint32_t>(p.top_k), p.top_p, p.min_p, p.repeat_penalty,
-                               p.presence_penalty, p.frequency_penalty, static_cast<std::uint32_t>(p.penalty_window), sequence.rng};
+      engine::SamplerOptions o{p.temperature,
+                               static_cast<std::uint32_t>(p.top_k),
+                               p.top_p,
+                               p.min_p,
+                               p.repeat_penalty,
+                               p.presence_penalty,
+                               p.frequency_penalty,
+                               static_cast<std::uint32_t>(p.penalty_window),
+                               sequence.rng};
       engine::Sampler sampler(o);
       const std::uint32_t window = o.penalty_window, n = std::min(sequence.n_accepted, window);
       for (std::uint32_t i = sequence.n_accepted - n; i < sequence.n_accepted; ++i) sampler.accept(recent[i % window]);
@@ -301,7 +312,9 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
         continue;
       }
       sequence.rng = sampler.state().rng;
-      pointer<std::int32_t>(p.ring)[z(column.slot) * z(p.ring_size) + sequence.n_produced++ % static_cast<std::uint32_t>(p.ring_size)] = token;
+      pointer<std::int32_t>(
+          p.ring)[z(column.slot) * z(p.ring_size) + sequence.n_produced++ % static_cast<std::uint32_t>(p.ring_size)] =
+          token;
       const auto* ends = pointer<const std::int32_t>(p.end_tokens);
       if (std::find(ends, ends + p.n_end_tokens, token) != ends + p.n_end_tokens) {
         column.stopped = 1;

@@ -11,8 +11,10 @@
 
 namespace apr::test {
 
-/// Runs the tokens from position 0 in pieces of at most `chunk`; n_vocab logits for each token, NaN where none were written.
-inline std::vector<float> all_logits(engine::Executor& executor, std::span<const std::int32_t> tokens, std::size_t chunk) {
+/// Runs the tokens from position 0 in pieces of at most `chunk`; n_vocab logits for each token, NaN where none were
+/// written.
+inline std::vector<float> all_logits(engine::Executor& executor, std::span<const std::int32_t> tokens,
+                                     std::size_t chunk) {
   const std::size_t n_vocab = executor.plan().hparams.n_vocab;
   std::vector<float> logits(tokens.size() * n_vocab, NAN);
   for (std::size_t at = 0; at < tokens.size(); at += chunk) {

@@ -30,18 +30,14 @@ struct ScaleField {
 inline std::size_t encoding_bytes(FieldEncoding encoding) {
   switch (encoding) {
     case FieldEncoding::F64:
-    case FieldEncoding::I64:
-      return 8;
+    case FieldEncoding::I64: return 8;
     case FieldEncoding::F32:
-    case FieldEncoding::I32:
-      return 4;
+    case FieldEncoding::I32: return 4;
     case FieldEncoding::U16:
     case FieldEncoding::I16:
     case FieldEncoding::F16:
-    case FieldEncoding::BF16:
-      return 2;
-    default:
-      return 1;
+    case FieldEncoding::BF16: return 2;
+    default: return 1;
   }
 }
 
@@ -71,26 +67,16 @@ inline std::span<const std::uint64_t> special_numbers(FieldEncoding encoding) {
   static constexpr std::uint64_t kI64[] = {
       0, 1, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000, 0xFFFFFFFFFFFFFFFF, (std::uint64_t{1} << 53) + 1};
   switch (encoding) {
-    case FieldEncoding::F16:
-      return kF16;
-    case FieldEncoding::BF16:
-      return kBf16;
-    case FieldEncoding::F32:
-      return kF32;
-    case FieldEncoding::F64:
-      return kF64;
-    case FieldEncoding::E8M0:
-      return kE8m0;
-    case FieldEncoding::E4M3:
-      return kE4m3;
-    case FieldEncoding::I16:
-      return kI16;
-    case FieldEncoding::I32:
-      return kI32;
-    case FieldEncoding::I64:
-      return kI64;
-    default:
-      return {};
+    case FieldEncoding::F16: return kF16;
+    case FieldEncoding::BF16: return kBf16;
+    case FieldEncoding::F32: return kF32;
+    case FieldEncoding::F64: return kF64;
+    case FieldEncoding::E8M0: return kE8m0;
+    case FieldEncoding::E4M3: return kE4m3;
+    case FieldEncoding::I16: return kI16;
+    case FieldEncoding::I32: return kI32;
+    case FieldEncoding::I64: return kI64;
+    default: return {};
   }
 }
 
@@ -104,22 +90,14 @@ inline std::vector<ScaleField> scale_fields(const TypeInfo& type) {
     for (std::size_t i = 0; scale && i < field.bytes; i += width) scales.push_back({field.offset + i, field.encoding});
   }
   switch (type.type) {
-    case TensorType::F16:
-      return {{0, FieldEncoding::F16}};
-    case TensorType::BF16:
-      return {{0, FieldEncoding::BF16}};
-    case TensorType::F32:
-      return {{0, FieldEncoding::F32}};
-    case TensorType::F64:
-      return {{0, FieldEncoding::F64}};
-    case TensorType::I16:
-      return {{0, FieldEncoding::I16}};
-    case TensorType::I32:
-      return {{0, FieldEncoding::I32}};
-    case TensorType::I64:
-      return {{0, FieldEncoding::I64}};
-    default:
-      return scales;
+    case TensorType::F16: return {{0, FieldEncoding::F16}};
+    case TensorType::BF16: return {{0, FieldEncoding::BF16}};
+    case TensorType::F32: return {{0, FieldEncoding::F32}};
+    case TensorType::F64: return {{0, FieldEncoding::F64}};
+    case TensorType::I16: return {{0, FieldEncoding::I16}};
+    case TensorType::I32: return {{0, FieldEncoding::I32}};
+    case TensorType::I64: return {{0, FieldEncoding::I64}};
+    default: return scales;
   }
 }
 
@@ -172,39 +150,17 @@ inline void make_special_values(std::size_t kind, std::size_t block, const std::
   for (std::size_t i = 0; i < x.size(); ++i) {
     const bool even = i % 2 == 0;
     switch (kind) {
-      case 0:
-        x[i] = 0.0f;
-        break;
-      case 1:
-        x[i] = -0.0f;
-        break;
-      case 2:
-        x[i] = first;
-        break;
-      case 3:
-        x[i] = i == block / 16 % x.size() ? first : 0.0f;
-        break;
-      case 4:
-        x[i] = even ? std::fabs(first) : -std::fabs(first);
-        break;
-      case 5:
-        x[i] = std::ldexp(static_cast<float>(raw[i]), -40);
-        break;
-      case 6:
-        x[i] = std::ldexp(static_cast<float>(raw[i]), 10);
-        break;
-      case 7:
-        x[i] = std::fabs(x[i]);
-        break;
-      case 8:
-        x[i] = -std::fabs(x[i]);
-        break;
-      case 9:
-        x[i] = static_cast<float>(raw[i] >> 12);
-        break;
-      default:
-        x[i] = even ? 0.0f : -0.0f;
-        break;
+      case 0: x[i] = 0.0f; break;
+      case 1: x[i] = -0.0f; break;
+      case 2: x[i] = first; break;
+      case 3: x[i] = i == block / 16 % x.size() ? first : 0.0f; break;
+      case 4: x[i] = even ? std::fabs(first) : -std::fabs(first); break;
+      case 5: x[i] = std::ldexp(static_cast<float>(raw[i]), -40); break;
+      case 6: x[i] = std::ldexp(static_cast<float>(raw[i]), 10); break;
+      case 7: x[i] = std::fabs(x[i]); break;
+      case 8: x[i] = -std::fabs(x[i]); break;
+      case 9: x[i] = static_cast<float>(raw[i] >> 12); break;
+      default: x[i] = even ? 0.0f : -0.0f; break;
     }
   }
 }

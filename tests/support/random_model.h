@@ -40,7 +40,8 @@ class RandomModelWriter {
   }
   void vector(const std::string& name, std::int64_t n) { decls_.push_back({name, TensorType::F32, {n}}); }
   void declare() {
-    const std::int64_t embd = m_.n_embd, q = std::int64_t{m_.n_heads} * m_.head_dim, kv = std::int64_t{m_.n_kv_heads} * m_.head_dim;
+    const std::int64_t embd = m_.n_embd, q = std::int64_t{m_.n_heads} * m_.head_dim,
+                       kv = std::int64_t{m_.n_kv_heads} * m_.head_dim;
     decls_.push_back({"token_embd.weight", m_.embedding, {m_.n_vocab, embd}});
     for (std::uint32_t l = 0; l < m_.n_layers; ++l) {
       const std::string blk = "blk." + std::to_string(l) + ".";
@@ -49,7 +50,8 @@ class RandomModelWriter {
       matrix(blk + "attn_k", kv, embd);
       matrix(blk + "attn_v", kv, embd);
       if (m_.bias)
-        for (const auto& [name, n] : {std::pair{"attn_q.bias", q}, {"attn_k.bias", kv}, {"attn_v.bias", kv}}) vector(blk + name, n);
+        for (const auto& [name, n] : {std::pair{"attn_q.bias", q}, {"attn_k.bias", kv}, {"attn_v.bias", kv}})
+          vector(blk + name, n);
       if (m_.head_norms)
         for (const char* name : {"attn_q_norm.weight", "attn_k_norm.weight"}) vector(blk + name, m_.head_dim);
       matrix(blk + "attn_output", embd, q);
@@ -85,7 +87,8 @@ class RandomModelWriter {
     std::int64_t n = 1;
     for (const std::int64_t size : decl.shape) n *= size;
     const bool is_matrix = decl.shape.size() > 1, is_norm = decl.name.find("norm") != std::string::npos;
-    std::normal_distribution<float> draw(is_norm ? 1.F : 0.F, is_matrix ? 1.F / std::sqrt(static_cast<float>(decl.shape[1])) : 0.1F);
+    std::normal_distribution<float> draw(is_norm ? 1.F : 0.F,
+                                         is_matrix ? 1.F / std::sqrt(static_cast<float>(decl.shape[1])) : 0.1F);
     std::vector<float> values(static_cast<std::size_t>(n));
     for (float& v : values) v = draw(random_);
     const TypeInfo& type = *find_type(decl.type);

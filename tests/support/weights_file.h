@@ -47,7 +47,8 @@ inline void write_weights(const std::string& path, TensorType type) {
     } else {
       const auto values = near_gaussian(kWeightRows * kWeightColumns, t);
       std::vector<std::byte> blocks(values.size() / info.block_elements * info.block_bytes);
-      kernels::quantizer(type)(values.data(), blocks.data(), static_cast<std::int64_t>(values.size() / info.block_elements));
+      kernels::quantizer(type)(values.data(), blocks.data(),
+                               static_cast<std::int64_t>(values.size() / info.block_elements));
       writer->write(blocks);
     }
     writer->end_tensor();

@@ -10,9 +10,11 @@
 
 namespace apr {
 
-/// The same value with its bytes reversed.
 template <class T>
-  requires(std::is_arithmetic_v<T>)
+concept Arithmetic = std::is_arithmetic_v<T>;
+
+/// The same value with its bytes reversed.
+template <Arithmetic T>
 [[nodiscard]] T byte_swapped(T value) noexcept {
   unsigned char bytes[sizeof(T)];
   std::memcpy(bytes, &value, sizeof(T));
@@ -22,8 +24,7 @@ template <class T>
 }
 
 /// Reads a T at `from` (no alignment needed) stored in `order`. The caller guarantees sizeof(T) readable bytes.
-template <class T>
-  requires(std::is_arithmetic_v<T>)
+template <Arithmetic T>
 [[nodiscard]] T load(const std::byte* from, std::endian order = std::endian::little) noexcept {
   T value;
   std::memcpy(&value, from, sizeof(T));
@@ -38,8 +39,7 @@ class ByteReader {
                       std::uint64_t base = 0) noexcept
       : bytes_(bytes), order_(order), base_(base) {}
 
-  template <class T>
-    requires(std::is_arithmetic_v<T>)
+  template <Arithmetic T>
   [[nodiscard]] bool read(T& value) noexcept {
     if (remaining() < sizeof(T)) return false;
     value = load<T>(bytes_.data() + pos_, order_);

@@ -29,7 +29,8 @@ template <std::integral T>
   return mul_overflows(a, b, r) ? std::nullopt : std::optional<T>(r);
 }
 /// `value` rounded up to a multiple of `alignment` (a power of two), or nothing when that does not fit.
-[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value, std::uint64_t alignment) noexcept {
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_align(std::uint64_t value,
+                                                                   std::uint64_t alignment) noexcept {
   if (!std::has_single_bit(alignment)) return std::nullopt;
   const auto up = checked_add(value, alignment - 1);
   return up ? std::optional<std::uint64_t>(*up & ~(alignment - 1)) : std::nullopt;

@@ -61,7 +61,8 @@ class Error : public std::exception {
 enum class Severity { Info, Warning, Error };
 [[nodiscard]] std::string_view name(Severity severity) noexcept;
 
-/// Something noteworthy or wrong in a file. A value, not a failure: readers collect findings and go on where that is safe.
+/// Something noteworthy or wrong in a file. A value, not a failure: readers collect findings and go on where that is
+/// safe.
 struct Finding {
   std::string rule;  // stable id, e.g. "gguf.tensor.offset.aligned"
   Severity severity = Severity::Error;
@@ -80,8 +81,8 @@ struct Finding {
 
 /// For programmer errors only; unreachable from any input. Throws ErrorCode::Internal.
 [[noreturn]] void check_failed(const char* condition, const char* file, int line);
-#define APR_CHECK(condition) \
-  do {                       \
+#define APR_CHECK(condition)                                               \
+  do {                                                                     \
     if (!(condition)) ::apr::check_failed(#condition, __FILE__, __LINE__); \
   } while (false)
 

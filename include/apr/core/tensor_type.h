@@ -30,9 +30,9 @@ struct BlockField {
 
 struct TypeInfo {
   TensorType type;
-  std::string_view name;            // as ggml or the format spells it, e.g. "Q4_K", "F8_E4M3"
-  std::uint32_t block_elements;     // elements of one block (1 for plain types); 0 when removed
-  std::uint32_t block_bytes;        // bytes of one block; 0 when removed
+  std::string_view name;         // as ggml or the format spells it, e.g. "Q4_K", "F8_E4M3"
+  std::uint32_t block_elements;  // elements of one block (1 for plain types); 0 when removed
+  std::uint32_t block_bytes;     // bytes of one block; 0 when removed
   TypeStatus status;
   std::span<const BlockField> fields;  // cover the block without gap; empty for plain types
 };
@@ -48,7 +48,8 @@ struct TypeInfo {
 /// Name for print: the row's, or "unknown".
 [[nodiscard]] std::string_view name(TensorType type) noexcept;
 
-/// Bytes of `n_elements` stored in rows of `row_elements`: nothing when a row is no whole number of blocks or it overflows.
+/// Bytes of `n_elements` stored in rows of `row_elements`: nothing when a row is no whole number of blocks or it
+/// overflows.
 [[nodiscard]] std::optional<std::uint64_t> stored_bytes(const TypeInfo& type, std::uint64_t n_elements,
                                                         std::uint64_t row_elements) noexcept;
 

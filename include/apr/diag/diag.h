@@ -1,4 +1,5 @@
-// What the numbers of a model say about its health: features of every tensor, and those that stand out among their kind.
+// What the numbers of a model say about its health: features of every tensor, and those that stand out among their
+// kind.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -29,7 +30,7 @@ struct TensorFeatures {
   double excess_kurtosis = 0;  // fourth standardised moment - 3: 0 for a normal distribution
   double byte_entropy = 0;     // of the stored bytes, bits per byte, 0 to 8
   std::optional<ScaleFeatures> scales;
-  std::string unread_reason;   // not empty: the tensor could not be decoded and nothing above was computed
+  std::string unread_reason;  // not empty: the tensor could not be decoded and nothing above was computed
 };
 
 /// The names of the features that outliers and the PCA look at, in order.
@@ -43,10 +44,11 @@ struct Outlier {
   double robust_z = 0;  // (value - median) / (1.4826 * median absolute deviation), bounded to +-1e6
 };
 
-/// Principal components of the features, each standardised within its role; roles with fewer than 4 tensors are left out.
+/// Principal components of the features, each standardised within its role; roles with fewer than 4 tensors are left
+/// out.
 struct Pca {
-  std::vector<double> explained;                    // share of the variance of each component, largest first
-  std::vector<std::vector<double>> components;      // [component][feature]: unit vectors
+  std::vector<double> explained;                // share of the variance of each component, largest first
+  std::vector<std::vector<double>> components;  // [component][feature]: unit vectors
   struct Score {
     std::string tensor;
     double pc1 = 0, pc2 = 0;
@@ -66,8 +68,8 @@ struct DiagReport {
   std::vector<TensorFeatures> tensors;  // file order
   std::vector<Outlier> outliers;        // largest |robust_z| first
   Pca pca;
-  std::vector<Finding> findings;        // NaN and Inf: error; all zero, constant, a scale that is not finite: warning
-  std::uint64_t n_decoded = 0;          // tensors that were decoded; 0 means that nothing was diagnosed
+  std::vector<Finding> findings;  // NaN and Inf: error; all zero, constant, a scale that is not finite: warning
+  std::uint64_t n_decoded = 0;    // tensors that were decoded; 0 means that nothing was diagnosed
 };
 
 /// Reads the whole file once. Polls check_interrupted().

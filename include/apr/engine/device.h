@@ -11,7 +11,8 @@ namespace apr::engine {
 enum class DeviceRequest : std::uint8_t {
   Cpu,   // the default until the CUDA engine has been measured on a GPU (docs/cuda.md)
   Cuda,  // or an error that says what is missing
-  Auto,  // CUDA where it is built in, a device is there, and the model fits and is one that the kernels know; else the CPU
+  Auto,  // CUDA where it is built in, a device is there, and the model fits and is one that the kernels know; else the
+         // CPU
 };
 
 struct ChosenExecutor {
@@ -21,8 +22,8 @@ struct ChosenExecutor {
 };
 
 /// The fast executor of the device asked for. For Cuda throws Unsupported (not built, no driver, no device, one below
-/// compute capability 7.5, a model that the kernels do not know), ModelLoad (does not fit into its memory, with the numbers)
-/// and Inference (a driver call failed).
+/// compute capability 7.5, a model that the kernels do not know), ModelLoad (does not fit into its memory, with the
+/// numbers) and Inference (a driver call failed).
 [[nodiscard]] ChosenExecutor make_executor(const model::Plan& plan, const ExecutorOptions& options,
                                            DeviceRequest request);
 

@@ -69,14 +69,14 @@ struct ExecutorOptions {
   std::uint32_t n_batch = 256;           // most tokens of one call, of all sequences together
   unsigned n_threads = 0;                // 0: available_cpus()
   std::uint64_t memory_limit_bytes = 0;  // 0: available_memory()
-  bool two_terms = true;                 // fast executor: head and value projection take activations of 16 bits; false: of 8
-  bool repack = true;                    // fast executor: weights in own memory; false: made from the file as they run
-  std::uint32_t n_sequences = 1;         // sequences with a KV cache of their own
+  bool two_terms = true;          // fast executor: head and value projection take activations of 16 bits; false: of 8
+  bool repack = true;             // fast executor: weights in own memory; false: made from the file as they run
+  std::uint32_t n_sequences = 1;  // sequences with a KV cache of their own
   TensorType kv_type = TensorType::F16;  // fast executor: elements of the KV cache, F16 or Q8_0
 };
 inline constexpr std::uint32_t kDefaultContext = 4096;
-/// The options with every 0 replaced. Throws Usage for a context above the trained one of the model, or of no token, and for
-/// another type of cache than those two.
+/// The options with every 0 replaced. Throws Usage for a context above the trained one of the model, or of no token,
+/// and for another type of cache than those two.
 [[nodiscard]] ExecutorOptions resolved(const model::Plan& plan, ExecutorOptions options);
 
 /// What the device of an executor can do at most, measured on it now.
@@ -120,9 +120,9 @@ class Executor {
   /// the last layer, is not finite: the message names the op and layer that first made a NaN or an infinity.
   virtual void forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
                        std::span<float> logits) = 0;
-  /// The same for several sequences, each in one part at most, in one pass over the weights. `logits` gets the rows of the
-  /// parts one behind the other. A sequence gets the bits that it gets alone. After a failure no part counts as run.
-  /// Executors that keep one sequence (n_sequences is 1) take one part, of sequence 0.
+  /// The same for several sequences, each in one part at most, in one pass over the weights. `logits` gets the rows of
+  /// the parts one behind the other. A sequence gets the bits that it gets alone. After a failure no part counts as
+  /// run. Executors that keep one sequence (n_sequences is 1) take one part, of sequence 0.
   virtual void forward_batch(std::span<const BatchPart> parts, std::span<float> logits);
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;  // "exact", "fast avx2", ...
   [[nodiscard]] virtual const MemoryPlan& memory() const noexcept = 0;
@@ -143,9 +143,9 @@ class Executor {
 /// outlive it. Throws ModelLoad when it does not fit into memory.
 [[nodiscard]] std::unique_ptr<Executor> make_exact_executor(const model::Plan& plan, const ExecutorOptions& options);
 
-/// Weights repacked for the active instruction set, activations in int8 with a scale per 32, KV cache f16 or q8_0. The same
-/// logits, bit for bit, for any number of threads, any cut of a prompt and any instruction set. The plan must outlive
-/// it. Throws ModelLoad when it does not fit into memory, Unsupported for a head size that the kernels lack.
+/// Weights repacked for the active instruction set, activations in int8 with a scale per 32, KV cache f16 or q8_0. The
+/// same logits, bit for bit, for any number of threads, any cut of a prompt and any instruction set. The plan must
+/// outlive it. Throws ModelLoad when it does not fit into memory, Unsupported for a head size that the kernels lack.
 [[nodiscard]] std::unique_ptr<Executor> make_fast_executor(const model::Plan& plan, const ExecutorOptions& options);
 
 /// Checks the arguments of forward_batch(); for executors. `n_past`: the positions that were run, by sequence.

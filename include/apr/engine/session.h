@@ -30,20 +30,21 @@ struct GenerateOptions {
   std::optional<std::uint32_t>
       n_predict;                         // most tokens to generate; nothing: until an end token or the context is full
   std::vector<std::int32_t> end_tokens;  // ids that end the generation; not part of the result
-  /// Ngram: what followed earlier in the text is run together with the next token, and kept as far as the sampler chooses the
-  /// same. Never changes a token where an executor gives the same bits for any cut of its input (exact and fast do).
+  /// Ngram: what followed earlier in the text is run together with the next token, and kept as far as the sampler
+  /// chooses the same. Never changes a token where an executor gives the same bits for any cut of its input (exact and
+  /// fast do).
   Speculate speculate = Speculate::Off;
 };
 
 /// Wall times of one generate(). Rates are null where nothing was timed.
 struct Timings {
-  std::uint32_t n_prompt = 0;   // prompt tokens run (those kept from before not counted)
-  std::uint32_t n_kept = 0;     // prompt tokens that the context held already
-  double prompt_s = 0;          // from the start until the logits of the last prompt token
-  double first_token_s = 0;     // from the start until the first token was sampled
-  std::uint32_t n_decoded = 0;  // tokens run after the first, one by one unless drafts were accepted
-  double decode_s = 0;          // of those runs, sampling included
-  std::uint32_t n_passes = 0;   // runs of the model for them
+  std::uint32_t n_prompt = 0;                   // prompt tokens run (those kept from before not counted)
+  std::uint32_t n_kept = 0;                     // prompt tokens that the context held already
+  double prompt_s = 0;                          // from the start until the logits of the last prompt token
+  double first_token_s = 0;                     // from the start until the first token was sampled
+  std::uint32_t n_decoded = 0;                  // tokens run after the first, one by one unless drafts were accepted
+  double decode_s = 0;                          // of those runs, sampling included
+  std::uint32_t n_passes = 0;                   // runs of the model for them
   std::uint32_t n_drafted = 0, n_accepted = 0;  // tokens that speculation proposed, and of those the ones that stood
   [[nodiscard]] std::optional<double> prompt_rate() const noexcept;  // tokens per second
   [[nodiscard]] std::optional<double> decode_rate() const noexcept;
@@ -68,10 +69,10 @@ class Session {
   Generated generate(std::span<const std::int32_t> prompt, const GenerateOptions& options,
                      const std::function<bool(std::int32_t)>& on_token = {});
 
-  /// generate() for a whole conversation, prompt caching included: of what the context holds, the longest common beginning
-  /// stays, the rest is forgotten, and only the tokens behind it are run (always the last). Sampling starts anew. So the tokens
-  /// are those of a new Session for the same conversation. The executors keep every position of every layer, also of
-  /// layers with a sliding window, so going back needs nothing that is gone.
+  /// generate() for a whole conversation, prompt caching included: of what the context holds, the longest common
+  /// beginning stays, the rest is forgotten, and only the tokens behind it are run (always the last). Sampling starts
+  /// anew. So the tokens are those of a new Session for the same conversation. The executors keep every position of
+  /// every layer, also of layers with a sliding window, so going back needs nothing that is gone.
   Generated respond(std::span<const std::int32_t> conversation, const GenerateOptions& options,
                     const std::function<bool(std::int32_t)>& on_token = {});
 

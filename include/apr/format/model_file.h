@@ -69,14 +69,14 @@ class ModelFile {
   std::string path;     // what the user named (a file or a directory)
   std::string version;  // "3", "2.0", "" for SafeTensors
   std::endian byte_order = std::endian::little;
-  std::uint64_t alignment = 1;  // of tensor data
+  std::uint64_t alignment = 1;    // of tensor data
   std::uint64_t data_offset = 0;  // of the tensor data section in files[0]; 0 = the header broke off before it
   std::vector<std::unique_ptr<MappedFile>> files;  // shards in order; one for a plain file
   std::vector<MetadataEntry> metadata;             // file order
   std::vector<TensorInfo> tensors;                 // file order
   std::vector<Region> regions;                     // by file, then offset; never overlapping
   std::vector<Finding> findings;
-  std::vector<std::string> companions;  // paths of config.json, tokenizer.json, ... found beside the file
+  std::vector<std::string> companions;   // paths of config.json, tokenizer.json, ... found beside the file
   std::optional<bool> data_checksum_ok;  // APR footer: nothing = not verified in this run
 
   /// The first entry or tensor of that name, or null.
@@ -84,8 +84,8 @@ class ModelFile {
   [[nodiscard]] const TensorInfo* find_tensor(std::string_view tensor_name) const;
   /// Stored bytes of a tensor. Throws InvalidFormat when it is not readable.
   [[nodiscard]] std::span<const std::byte> data(const TensorInfo& tensor) const;
-  [[nodiscard]] std::uint64_t total_bytes() const noexcept;       // of all files
-  [[nodiscard]] std::uint64_t n_parameters() const noexcept;      // sum of elements, saturating
+  [[nodiscard]] std::uint64_t total_bytes() const noexcept;   // of all files
+  [[nodiscard]] std::uint64_t n_parameters() const noexcept;  // sum of elements, saturating
   [[nodiscard]] bool has_errors() const noexcept;
   /// Throws the first finding of severity Error: for callers that need a sound file.
   void require_sound() const;

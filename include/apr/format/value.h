@@ -13,8 +13,21 @@ namespace apr::format {
 
 /// 0..12 are the value types of GGUF. Null and Object occur in JSON metadata (APR, SafeTensors) only.
 enum class ValueType : std::uint8_t {
-  U8 = 0, I8 = 1, U16 = 2, I16 = 3, U32 = 4, I32 = 5, F32 = 6, Bool = 7, String = 8, Array = 9, U64 = 10, I64 = 11,
-  F64 = 12, Null = 13, Object = 14,
+  U8 = 0,
+  I8 = 1,
+  U16 = 2,
+  I16 = 3,
+  U32 = 4,
+  I32 = 5,
+  F32 = 6,
+  Bool = 7,
+  String = 8,
+  Array = 9,
+  U64 = 10,
+  I64 = 11,
+  F64 = 12,
+  Null = 13,
+  Object = 14,
 };
 [[nodiscard]] std::string_view name(ValueType type) noexcept;  // "u32", "string", "array", ...
 
@@ -29,7 +42,8 @@ struct ArrayRef {
   std::uint64_t offset = 0;          // file offset of `bytes`
   Encoding encoding = Encoding::GgufLittle;
 
-  /// Calls visit(index, value) for each element until it returns false. A nested array arrives as a Value of type Array.
+  /// Calls visit(index, value) for each element until it returns false. A nested array arrives as a Value of type
+  /// Array.
   void for_each(const std::function<bool(std::uint64_t, const Value&)>& visit) const;
 };
 

@@ -17,13 +17,14 @@ namespace apr::format {
 /// A metadata value to write. `type` decides the width in GGUF; JSON formats write the plain value.
 struct WriteValue {
   ValueType type = ValueType::String;
-  std::variant<std::uint64_t, std::int64_t, double, bool, std::string, std::vector<std::string>, std::vector<std::int64_t>,
-               std::vector<double>>
+  std::variant<std::uint64_t, std::int64_t, double, bool, std::string, std::vector<std::string>,
+               std::vector<std::int64_t>, std::vector<double>>
       data;
-  // Element type when `type` is Array. Integers and booleans of any width stand in the vector of i64; of u64, the 64 bits.
+  // Element type when `type` is Array. Integers and booleans of any width stand in the vector of i64; of u64, the 64
+  // bits.
   ValueType element = ValueType::String;
-  // The string holds JSON text: an object (`type` String), null, or a nested or mixed array (`type` and `element` Array).
-  // JSON formats write it verbatim; GGUF writes an object as a string and refuses the others.
+  // The string holds JSON text: an object (`type` String), null, or a nested or mixed array (`type` and `element`
+  // Array). JSON formats write it verbatim; GGUF writes an object as a string and refuses the others.
   bool is_json = false;
 
   static WriteValue u8(std::uint8_t v);

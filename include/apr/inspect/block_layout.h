@@ -1,5 +1,6 @@
-// Which bits of a block an element is computed from, for every element type: the one description that the block view, the
-// semantic address and its inverse, and the counts of codes are made from. Layouts are drawn in docs/formats/quant-types.md.
+// Which bits of a block an element is computed from, for every element type: the one description that the block view,
+// the semantic address and its inverse, and the counts of codes are made from. Layouts are drawn in
+// docs/formats/quant-types.md.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -58,12 +59,13 @@ struct Element {
   [[nodiscard]] std::span<const Part> all() const noexcept { return {parts.data(), n_parts}; }
 };
 
-/// Where the parts of element `element` (< block_elements) of a block stand. Types that store a number per element (F32, F4,
+/// Where the parts of element `element` (< block_elements) of a block stand. Types that store a number per element
+/// (F32, F4,
 /// ...) have one Code. No parts: removed types, AprQ8's scale (it belongs to the tensor).
 [[nodiscard]] ElementBits element_bits(const TypeInfo& type, std::uint32_t element) noexcept;
 
-/// Reads the parts out of a little-endian block and computes the element's value from them: bit for bit what the kernels give,
-/// without using them (except for plain numbers, which kernels alone decode). `block` holds block_bytes.
+/// Reads the parts out of a little-endian block and computes the element's value from them: bit for bit what the
+/// kernels give, without using them (except for plain numbers, which kernels alone decode). `block` holds block_bytes.
 [[nodiscard]] Element read_element(const TypeInfo& type, std::span<const std::byte> block, std::uint32_t element);
 
 /// The bits of a part put together.
@@ -72,8 +74,8 @@ struct Element {
 /// The field of block_fields.def that holds a byte of the block, or null (plain types).
 [[nodiscard]] const BlockField* field_at(const TypeInfo& type, std::uint32_t byte) noexcept;
 
-/// Where byte `byte` of a little-endian block stands in a block of a big-endian file, and the reverse: the bytes of each
-/// multi-byte number are turned around.
+/// Where byte `byte` of a little-endian block stands in a block of a big-endian file, and the reverse: the bytes of
+/// each multi-byte number are turned around.
 [[nodiscard]] std::uint32_t big_endian_byte(const TypeInfo& type, std::uint32_t byte) noexcept;
 
 /// Elements that share a sub-scale, or the block's elements where there is none; 0 for removed types.

@@ -11,8 +11,8 @@
 
 namespace apr::inspect {
 
-/// The numbers of one kind whose bits begin in a field; `upper`: the field holds only the upper bits of numbers that begin in
-/// another one.
+/// The numbers of one kind whose bits begin in a field; `upper`: the field holds only the upper bits of numbers that
+/// begin in another one.
 struct FieldNumbers {
   PartKind kind = PartKind::Code;
   bool upper = false;

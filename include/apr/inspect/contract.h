@@ -1,5 +1,5 @@
-// The name contract: how each tensor is called in GGUF, in Hugging Face files and in APR, what changes between them, and
-// what a file lacks or has beyond it.
+// The name contract: how each tensor is called in GGUF, in Hugging Face files and in APR, what changes between them,
+// and what a file lacks or has beyond it.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -46,13 +46,13 @@ class NameContract {
 
 /// A role and what holds for its tensors.
 struct ContractRow {
-  TensorNames names;         // patterns
-  std::string shape;         // letters, outermost first: "A, H"
-  std::string gguf_dims;     // the same backwards, as GGUF stores them: "H, A". The bytes are the same
-  std::string dims;          // in numbers, where the hyperparameters are known: "[1536, 576]"; else empty
-  bool critical = false;     // a wrong shape must be refused (the output matrix)
-  bool permuted = false;     // between GGUF and Hugging Face the rows of each head change their order
-  double hf_plus = 0;        // what is added to a Hugging Face value to get that of GGUF (norms of Gemma: 1)
+  TensorNames names;              // patterns
+  std::string shape;              // letters, outermost first: "A, H"
+  std::string gguf_dims;          // the same backwards, as GGUF stores them: "H, A". The bytes are the same
+  std::string dims;               // in numbers, where the hyperparameters are known: "[1536, 576]"; else empty
+  bool critical = false;          // a wrong shape must be refused (the output matrix)
+  bool permuted = false;          // between GGUF and Hugging Face the rows of each head change their order
+  double hf_plus = 0;             // what is added to a Hugging Face value to get that of GGUF (norms of Gemma: 1)
   bool tied_when_absent = false;  // without it the token embedding is used in its place
   bool required = false;
   std::uint64_t n_expected = 0, n_found = 0;  // tensors: one for each layer
@@ -60,21 +60,21 @@ struct ContractRow {
 
 /// A tensor that must be there or must look otherwise.
 struct ContractProblem {
-  std::string rule;    // "contract.missing", "contract.shape", "contract.unreadable"
+  std::string rule;  // "contract.missing", "contract.shape", "contract.unreadable"
   std::string field, message, expected, found;
   bool critical = false;
 };
 
 struct ContractReport {
-  std::string architecture;           // as the file says it; empty when it does not
-  bool architecture_known = false;    // else nothing is called required, for a reason:
-  std::string not_checked_reason;     // why required tensors were not checked; empty when they were
-  std::optional<NameSpace> style;     // of most tensors of this file
-  std::vector<ContractRow> rows;      // those that the architecture needs or the file has
+  std::string architecture;         // as the file says it; empty when it does not
+  bool architecture_known = false;  // else nothing is called required, for a reason:
+  std::string not_checked_reason;   // why required tensors were not checked; empty when they were
+  std::optional<NameSpace> style;   // of most tensors of this file
+  std::vector<ContractRow> rows;    // those that the architecture needs or the file has
   std::vector<ContractProblem> problems;
   std::vector<const format::TensorInfo*> unmapped;  // tensors that the contract has no name for
   std::uint64_t n_mapped = 0;
-  bool output_is_tied = false;        // no output matrix: the embedding serves as one
+  bool output_is_tied = false;  // no output matrix: the embedding serves as one
   [[nodiscard]] bool holds() const noexcept { return problems.empty(); }
 };
 [[nodiscard]] ContractReport contract_report(const format::ModelFile& model);

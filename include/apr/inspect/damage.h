@@ -1,7 +1,8 @@
 // What is damaged in the data of a model, where, and by what: one pass, no reference needed.
 //
-// Statistics see bytes that are not what their type, field and role usually hold. They do not see an exchange of equals: rows
-// in another order, a tensor of the same role from another model, one wrong weight of usual size (docs/hex.md).
+// Statistics see bytes that are not what their type, field and role usually hold. They do not see an exchange of
+// equals: rows in another order, a tensor of the same role from another model, one wrong weight of usual size
+// (docs/hex.md).
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -31,8 +32,9 @@ enum class DamageCause : std::uint8_t {
 inline constexpr std::size_t kDamageCauses = 13;
 [[nodiscard]] std::string_view name(DamageCause cause) noexcept;  // "zero_fill"
 
-/// How sure the cause is. Exact: the bytes say it themselves. Strong: the named cause was tried on the bytes and undoing it
-/// restores what is usual, or all streams agree. Likely: the range is unusual, the cause is the best of the known ones.
+/// How sure the cause is. Exact: the bytes say it themselves. Strong: the named cause was tried on the bytes and
+/// undoing it restores what is usual, or all streams agree. Likely: the range is unusual, the cause is the best of the
+/// known ones.
 enum class Certainty : std::uint8_t { Likely, Strong, Exact };
 [[nodiscard]] std::string_view name(Certainty certainty) noexcept;
 
@@ -43,15 +45,15 @@ struct DamageRange {
   std::uint32_t file_index = 0;
   std::uint64_t offset = 0, size_bytes = 0;
   TensorPlace place;
-  std::string evidence;  // one line with its numbers
-  std::optional<std::int64_t> shift_bytes;      // Shifted: data stand this many bytes too far back
-  std::optional<std::uint64_t> other_offset;    // Copy: where the same bytes stand
+  std::string evidence;                       // one line with its numbers
+  std::optional<std::int64_t> shift_bytes;    // Shifted: data stand this many bytes too far back
+  std::optional<std::uint64_t> other_offset;  // Copy: where the same bytes stand
   std::optional<std::size_t> other_tensor;
 };
 
 struct DamageReport {
-  std::uint64_t n_bytes = 0;       // scanned
-  std::uint64_t tensor_bytes = 0;  // of all tensors
+  std::uint64_t n_bytes = 0;        // scanned
+  std::uint64_t tensor_bytes = 0;   // of all tensors
   std::vector<DamageRange> ranges;  // by file, then offset
   bool complete = true;             // false: the search stopped at 2000 ranges
   // Of the suspicious ranges:
@@ -63,6 +65,7 @@ struct DamageReport {
   std::vector<std::size_t> not_scanned;  // tensors: unreadable or overlapping
 };
 
-[[nodiscard]] DamageReport damage_report(const format::ModelFile& model, unsigned n_threads, const ScanProgress& progress);
+[[nodiscard]] DamageReport damage_report(const format::ModelFile& model, unsigned n_threads,
+                                         const ScanProgress& progress);
 
 }  // namespace apr::inspect

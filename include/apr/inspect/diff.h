@@ -23,12 +23,12 @@ struct ValueDiff {
   std::string not_compared_reason;  // not empty: nothing below was computed
   std::uint64_t n_elements = 0;
   std::uint64_t n_different = 0;
-  std::uint64_t n_not_finite = 0;   // elements where one of the two is NaN or infinite and they differ
+  std::uint64_t n_not_finite = 0;  // elements where one of the two is NaN or infinite and they differ
   /// Sum of squared differences over the sum of squares of the first file. Nothing where an element is not finite, or
   /// where the first file is all zero and the second is not.
   std::optional<double> nmse;
-  double largest = 0;               // |a - b| of finite elements
-  std::uint64_t largest_at = 0;     // element
+  double largest = 0;            // |a - b| of finite elements
+  std::uint64_t largest_at = 0;  // element
   double a_at_largest = 0, b_at_largest = 0;
 };
 
@@ -44,8 +44,8 @@ struct TensorDiff {
   std::string name_a, name_b;
   const format::TensorInfo* a = nullptr;
   const format::TensorInfo* b = nullptr;
-  bool renamed = false;   // paired by the name contract
-  bool permuted = false;  // rows of query or key are in another order
+  bool renamed = false;           // paired by the name contract
+  bool permuted = false;          // rows of query or key are in another order
   double plus_a = 0, plus_b = 0;  // added to the values of a file before comparing (norms of Gemma)
   bool type_changed = false, shape_changed = false;
   std::optional<ByteDiff> bytes;    // same type and size, and stored in the same order
@@ -56,10 +56,10 @@ struct TensorDiff {
 };
 
 struct DiffReport {
-  std::vector<MetadataDiff> metadata;                 // those that differ, by key
+  std::vector<MetadataDiff> metadata;  // those that differ, by key
   std::uint64_t n_metadata_same = 0;
-  std::vector<TensorDiff> tensors;                    // pairs that differ in anything, in the order of the first file
-  std::uint64_t n_same = 0;                           // pairs that do not
+  std::vector<TensorDiff> tensors;  // pairs that differ in anything, in the order of the first file
+  std::uint64_t n_same = 0;         // pairs that do not
   std::vector<const format::TensorInfo*> only_in_a, only_in_b;
   std::uint64_t bytes_compared = 0;
   std::string format_a, format_b;

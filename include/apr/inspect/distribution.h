@@ -1,5 +1,5 @@
-// How the values of tensors are distributed: exact moments, extremes with their places, entropies, a histogram. Every element
-// is read; nothing is sampled. Memory does not grow with the tensors.
+// How the values of tensors are distributed: exact moments, extremes with their places, entropies, a histogram. Every
+// element is read; nothing is sampled. Memory does not grow with the tensors.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -32,12 +32,13 @@ struct Distribution {
   std::vector<std::size_t> tensors;
   std::vector<std::string> types;  // of the tensors, each once
   std::uint64_t n_elements = 0, size_bytes = 0;
-  diag::Moments moments;           // count, NaN, Inf, zeros, extremes, central moments
+  diag::Moments moments;                // count, NaN, Inf, zeros, extremes, central moments
   std::optional<ExtremePlace> abs_max;  // nothing: no finite value
   double value_entropy = 0;             // of the upper 16 bits of the f32 values (their bf16), in bits: 0 to 16
-  std::optional<double> code_entropy;   // of the quant codes, in bits; nothing: the types store no codes, or several kinds
-  unsigned code_bits = 0;               // how many a code has: the most that its entropy can be
-  std::optional<Histogram> histogram;   // when it was asked for and there is a finite value
+  std::optional<double>
+      code_entropy;        // of the quant codes, in bits; nothing: the types store no codes, or several kinds
+  unsigned code_bits = 0;  // how many a code has: the most that its entropy can be
+  std::optional<Histogram> histogram;  // when it was asked for and there is a finite value
   struct Unread {
     std::size_t tensor;
     std::string reason;
@@ -59,10 +60,11 @@ struct DistributionOptions {
 
 /// One distribution over all elements of the tensors. The result does not depend on the number of threads. Polls
 /// check_interrupted().
-[[nodiscard]] Distribution distribution_of(const format::ModelFile& model, std::string label, std::vector<std::size_t> tensors,
-                                           const DistributionOptions& options);
+[[nodiscard]] Distribution distribution_of(const format::ModelFile& model, std::string label,
+                                           std::vector<std::size_t> tensors, const DistributionOptions& options);
 /// One distribution per tensor.
-[[nodiscard]] std::vector<Distribution> distributions(const format::ModelFile& model, const std::vector<std::size_t>& tensors,
+[[nodiscard]] std::vector<Distribution> distributions(const format::ModelFile& model,
+                                                      const std::vector<std::size_t>& tensors,
                                                       const DistributionOptions& options);
 
 /// A role and its tensors: those of equal name but for the layer number.
@@ -70,11 +72,13 @@ struct RoleGroup {
   std::string role;  // "blk.*.ffn_up.weight"
   std::vector<std::size_t> tensors;
 };
-/// The roles that a word selects: the whole role, or whole components of it in a row ("ffn_up", "ffn_up.weight"). Throws
-/// ValidationFailed with the nearest roles when none does.
+/// The roles that a word selects: the whole role, or whole components of it in a row ("ffn_up", "ffn_up.weight").
+/// Throws ValidationFailed with the nearest roles when none does.
 [[nodiscard]] std::vector<RoleGroup> select_roles(const format::ModelFile& model, const std::string& word);
-/// The tensors that a name or glob, or a role selects, in file order; all without either. Throws Usage when both are given.
-[[nodiscard]] std::vector<std::size_t> chosen_tensors(const format::ModelFile& model, const std::optional<std::string>& pattern,
+/// The tensors that a name or glob, or a role selects, in file order; all without either. Throws Usage when both are
+/// given.
+[[nodiscard]] std::vector<std::size_t> chosen_tensors(const format::ModelFile& model,
+                                                      const std::optional<std::string>& pattern,
                                                       const std::optional<std::string>& role);
 
 }  // namespace apr::inspect

@@ -39,7 +39,7 @@ struct HeaderField {
   std::string name;                                      // "tensor_count"
   std::string value;                                     // "272"; text from the file is not escaped yet
   std::string meaning;                                   // "tensors in this file"; may be empty
-  bool cut = false;                  // `value` holds only the beginning of the text
+  bool cut = false;                                      // `value` holds only the beginning of the text
   std::optional<std::uint64_t> number = std::nullopt;    // the value, where it is a number
   std::optional<std::uint64_t> computed = std::nullopt;  // checksums: what the bytes give
 };
@@ -55,8 +55,8 @@ struct HeaderReport {
   const std::vector<format::MetadataEntry>* metadata = nullptr;  // of the model
   std::uint64_t n_tensor_entries = 0;                            // in the files; `sections` holds the first of them
 };
-/// Reads the fields again from the bytes, so that what is shown is what stands in the file. Of the entries of the tensor
-/// table the first `n_tensor_entries`.
+/// Reads the fields again from the bytes, so that what is shown is what stands in the file. Of the entries of the
+/// tensor table the first `n_tensor_entries`.
 [[nodiscard]] HeaderReport header_report(const format::ModelFile& model, std::uint64_t n_tensor_entries = 1);
 
 // ---- tensors --------------------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ enum class ListOrder : std::uint8_t { File, Offset, Size, Name, Type };
 struct ListTotal {
   std::string name;
   std::uint64_t n_tensors = 0, n_elements = 0, size_bytes = 0;
-  double share = 0;                          // of the bytes of the list; 0 when there are none
-  std::optional<double> bits_per_weight;     // nothing without elements
+  double share = 0;                       // of the bytes of the list; 0 when there are none
+  std::optional<double> bits_per_weight;  // nothing without elements
 };
 
 struct ListReport {

@@ -1,5 +1,5 @@
-// What a model file must be, byte for byte: SHA-256 of each file and tensor, and a Merkle tree of chunks, so that damage
-// is found to within one chunk and only that chunk is fetched again.
+// What a model file must be, byte for byte: SHA-256 of each file and tensor, and a Merkle tree of chunks, so that
+// damage is found to within one chunk and only that chunk is fetched again.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -16,7 +16,8 @@ namespace apr::inspect {
 inline constexpr std::uint64_t kManifestChunkBytes = 1U << 20;
 
 /// Leaf i is SHA-256(0x00, bytes of chunk i), a node is SHA-256(0x01, left, right); a tree of n leaves splits at the
-/// largest power of two below n (RFC 6962, 2.1). Chunk i is [i * chunk_bytes, (i + 1) * chunk_bytes), the last is shorter.
+/// largest power of two below n (RFC 6962, 2.1). Chunk i is [i * chunk_bytes, (i + 1) * chunk_bytes), the last is
+/// shorter.
 struct ManifestFile {
   std::string name;  // without its folder
   std::uint64_t size_bytes = 0;
@@ -36,8 +37,6 @@ struct Manifest {
   std::vector<ManifestFile> files;      // shards in order
   std::vector<ManifestTensor> tensors;  // in the order of the model
 };
-
-
 
 /// The root of RFC 6962 over leaf hashes; of none, SHA-256 of nothing.
 [[nodiscard]] Sha256Digest merkle_root(const std::vector<Sha256Digest>& leaves);

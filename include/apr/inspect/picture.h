@@ -33,8 +33,8 @@ struct PicturePart {
   std::uint64_t offset = 0, size_bytes = 0;
   std::vector<std::byte> first_bytes;  // at most PictureOptions::n_bytes
   // Of a tensor whose values have a form in f32:
-  std::string no_values_reason;                       // why there is no histogram
-  std::array<std::uint64_t, kHistogramBins> bins{};   // finite values, equal widths from min to max
+  std::string no_values_reason;                      // why there is no histogram
+  std::array<std::uint64_t, kHistogramBins> bins{};  // finite values, equal widths from min to max
   double min = 0, max = 0, mean = 0, std = 0;
   std::uint64_t n_values = 0, n_not_finite = 0;
 };

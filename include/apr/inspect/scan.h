@@ -1,8 +1,9 @@
-// Every byte of a model file, looked at once: entropy by region and by field, and what does not look like its neighbours.
+// Every byte of a model file, looked at once: entropy by region and by field, and what does not look like its
+// neighbours.
 //
-// Entropy here is that of nibbles: H(high half) + H(low half), in bits per byte. It is 0 for one repeated byte, at most 8,
-// and never below the entropy of bytes; the two are equal where the halves are independent, as the two codes of a 4-bit
-// type are. Every byte is counted, none is sampled.
+// Entropy here is that of nibbles: H(high half) + H(low half), in bits per byte. It is 0 for one repeated byte, at most
+// 8, and never below the entropy of bytes; the two are equal where the halves are independent, as the two codes of a
+// 4-bit type are. Every byte is counted, none is sampled.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -32,10 +33,10 @@ struct RegionEntropy {
   std::string name;
   std::uint32_t file_index = 0;
   std::uint64_t offset = 0, size_bytes = 0;
-  std::uint64_t n_windows = 0;  // a window counts where it starts; a region inside one window has one
-  double bits_per_byte = 0;     // of all its bytes together
-  double lowest = 0, highest = 0;            // of its windows
-  std::uint64_t lowest_offset = 0;           // window with the lowest
+  std::uint64_t n_windows = 0;      // a window counts where it starts; a region inside one window has one
+  double bits_per_byte = 0;         // of all its bytes together
+  double lowest = 0, highest = 0;   // of its windows
+  std::uint64_t lowest_offset = 0;  // window with the lowest
 };
 
 /// A field of all tensors of one type and role: "ffn_down" of every layer.
@@ -43,7 +44,8 @@ struct FieldEntropy {
   std::string type, role, field;
   std::uint64_t n_tensors = 0, n_bytes = 0;
   double bits_per_byte = 0;  // all of it together; of a float scale: of its sign and high exponent bits, at most 6
-  std::optional<double> usual;  // of the baseline: the median of windows spread over the tensors; nothing: all are too small
+  std::optional<double>
+      usual;  // of the baseline: the median of windows spread over the tensors; nothing: all are too small
 };
 
 enum class AnomalyKind : std::uint8_t { Uniform, Repeats, LowBits, Diverges, Scales, NonFinite };
@@ -69,6 +71,7 @@ struct EntropyReport {
 };
 
 /// One pass over every byte.
-[[nodiscard]] EntropyReport entropy_report(const format::ModelFile& model, unsigned n_threads, const ScanProgress& progress);
+[[nodiscard]] EntropyReport entropy_report(const format::ModelFile& model, unsigned n_threads,
+                                           const ScanProgress& progress);
 
 }  // namespace apr::inspect

@@ -1,5 +1,5 @@
-// The CUDA kernels as data: what to launch, with which shape and parameters. No CUDA header: a Launch is executed by the
-// driver (engine) or by the emulator (apr/kernels/cuda_emulator.h) alike.
+// The CUDA kernels as data: what to launch, with which shape and parameters. No CUDA header: a Launch is executed by
+// the driver (engine) or by the emulator (apr/kernels/cuda_emulator.h) alike.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -43,7 +43,8 @@ struct Launch {
   std::array<std::uint32_t, 3> grid{1, 1, 1};
   std::uint32_t block = 0;         // threads, in x
   std::uint32_t shared_bytes = 0;  // dynamic; above 48 KiB the driver wants an attribute on the function
-  bool early = false;  // may start before the launch in front of it ends (programmatic serialisation): the kernel waits itself
+  bool early =
+      false;  // may start before the launch in front of it ends (programmatic serialisation): the kernel waits itself
   std::uint32_t params_bytes = 0;
   alignas(16) std::array<std::byte, 512> params{};  // the kernel's one argument
 };
@@ -54,8 +55,8 @@ struct DeviceShape {
   std::int32_t shared_bytes = 101376;  // most dynamic shared memory of a block (99 KiB: the least of 8.x)
 };
 
-// One function per kernel: grid, block and shared bytes from the shape. `early` is set where the kernel waits by itself.
-// Throws Error (Unsupported) when a shape does not fit, naming the numbers.
+// One function per kernel: grid, block and shared bytes from the shape. `early` is set where the kernel waits by
+// itself. Throws Error (Unsupported) when a shape does not fit, naming the numbers.
 [[nodiscard]] Launch launch_repack(const RepackParams& params);
 [[nodiscard]] Launch launch_expand(const ExpandParams& params);
 [[nodiscard]] Launch launch_embed(const EmbedParams& params);
@@ -67,7 +68,8 @@ struct DeviceShape {
 [[nodiscard]] Launch launch_attention(const AttentionParams& params, const DeviceShape& device);
 [[nodiscard]] Launch launch_sample(const SampleParams& params);
 
-/// Splits for a context of n_ctx positions: n_kv_heads * splits blocks fill the device once, 256 positions at least each.
+/// Splits for a context of n_ctx positions: n_kv_heads * splits blocks fill the device once, 256 positions at least
+/// each.
 [[nodiscard]] std::int32_t attention_splits(std::int32_t n_kv_heads, std::int32_t n_columns, std::int32_t n_ctx,
                                             const DeviceShape& device) noexcept;
 /// f32 elements of AttentionParams::partial.

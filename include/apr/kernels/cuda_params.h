@@ -1,8 +1,9 @@
-// The parameters of the CUDA kernels and the structs that live in device memory. Included by device code and by the host:
-// plain data, nothing but stdint.h. An Address is a device address, or a host address under the emulator; 0 = none.
+// The parameters of the CUDA kernels and the structs that live in device memory. Included by device code and by the
+// host: plain data, nothing but stdint.h. An Address is a device address, or a host address under the emulator; 0 =
+// none.
 //
-// A "column" is one token of a launch: of one prompt (consecutive positions) or of several sequences that decode together.
-// Matrices of activations are row-major f32, one row per column. All counts are of elements.
+// A "column" is one token of a launch: of one prompt (consecutive positions) or of several sequences that decode
+// together. Matrices of activations are row-major f32, one row per column. All counts are of elements.
 #pragma once
 #include <stdint.h>
 
@@ -10,9 +11,10 @@ namespace apr::kernels::cuda {
 
 using Address = uint64_t;
 
-/// Activations as the matrix kernels take them, per column `stride` elements (a multiple of 256; those past the width are
-/// zeros): q = round(x / d) in [-127, 127], d and s one f32 for each 32 elements, s = d * sum of the 32 q, x the f32
-/// values themselves (0: not kept; needed by float matrices alone). A group with a NaN or infinity has NaN in d and s.
+/// Activations as the matrix kernels take them, per column `stride` elements (a multiple of 256; those past the width
+/// are zeros): q = round(x / d) in [-127, 127], d and s one f32 for each 32 elements, s = d * sum of the 32 q, x the
+/// f32 values themselves (0: not kept; needed by float matrices alone). A group with a NaN or infinity has NaN in d and
+/// s.
 struct Activations {
   Address q, d, s, x;
   int32_t stride;
@@ -29,12 +31,12 @@ struct Column {
 
 /// Per sequence: sampling state. `ring` holds the tokens it produced, for the host to read behind.
 struct Sequence {
-  uint64_t rng;          // state of SplitMix64, as in engine/sampler.cpp
-  uint32_t n_produced;   // tokens written to the ring since the start, never wraps; the host reads up to here
-  uint32_t n_accepted;   // tokens ever accepted into the penalty window
-  int32_t error;         // != 0: a logit was NaN or +infinity, or none was finite (first seen; the sequence is stopped)
-  int32_t error_index;   // which logit
-  int32_t n_left;        // tokens still wanted; < 0: no limit
+  uint64_t rng;         // state of SplitMix64, as in engine/sampler.cpp
+  uint32_t n_produced;  // tokens written to the ring since the start, never wraps; the host reads up to here
+  uint32_t n_accepted;  // tokens ever accepted into the penalty window
+  int32_t error;        // != 0: a logit was NaN or +infinity, or none was finite (first seen; the sequence is stopped)
+  int32_t error_index;  // which logit
+  int32_t n_left;       // tokens still wanted; < 0: no limit
   int32_t reserved;
 };
 
@@ -118,7 +120,7 @@ using Linear8Params = LinearParams;
 /// Norm and rotation of query and key heads, and the KV cache. Keys and values of a layer:
 /// [slot][kv head][n_ctx positions][head_dim] of f16.
 struct HeadParams {
-  Address qkv;             // f32 [column][qkv_stride]: query heads, key heads, value heads
+  Address qkv;  // f32 [column][qkv_stride]: query heads, key heads, value heads
   Address columns;
   Address q_norm, k_norm;  // f32 [head_dim], 0 = none
   Address rope_coarse;     // f32 pairs (cos, sin) [n_ctx / 256 + 1][n_rot / 2]: of position 256 i (make_rope_tables)

@@ -1,7 +1,7 @@
 // Weights as the CUDA kernels read them: tiles of 16 rows x 256 columns, drawn in docs/formats/cuda-tiles.md.
-// A matrix is its row tiles from top to bottom, each the tiles of its columns from left to right: what one warp reads is
-// contiguous. Rows and columns that the matrix lacks are zeros. This is the host's reference of the kernels `repack` and
-// `expand`.
+// A matrix is its row tiles from top to bottom, each the tiles of its columns from left to right: what one warp reads
+// is contiguous. Rows and columns that the matrix lacks are zeros. This is the host's reference of the kernels `repack`
+// and `expand`.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -26,14 +26,15 @@ struct MomentSums {
 
 struct ScanKernels {
   const char* isa;
-  /// Adds the nibbles of `count` segments of `width` bytes that start `stride` bytes apart. `period` is 1, 2 or 4: byte i of
-  /// a segment is counted in counts[i % period].
+  /// Adds the nibbles of `count` segments of `width` bytes that start `stride` bytes apart. `period` is 1, 2 or 4: byte
+  /// i of a segment is counted in counts[i % period].
   void (*count_nibbles)(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, int period,
                         NibbleCounts* counts);
-  /// Adds what is true of the whole 64-byte chunks in [bytes, bytes + n). Reads up to `end`; a lag of 0, or one that leads
-  /// past `end`, is not compared.
+  /// Adds what is true of the whole 64-byte chunks in [bytes, bytes + n). Reads up to `end`; a lag of 0, or one that
+  /// leads past `end`, is not compared.
   void (*screen)(const uint8_t* bytes, int64_t n, const uint8_t* end, const int64_t lag[3], ScreenCounts* counts);
-  /// The greatest of x & 0x7FFF or x & 0x7FFFFFFF: of f16, bf16 and f32 the bits of the greatest magnitude, NaN above all.
+  /// The greatest of x & 0x7FFF or x & 0x7FFFFFFF: of f16, bf16 and f32 the bits of the greatest magnitude, NaN above
+  /// all.
   uint16_t (*max_abs_16)(const uint8_t* bytes, int64_t n_values);
   uint32_t (*max_abs_32)(const uint8_t* bytes, int64_t n_values);
   /// Of n > 0 finite values, in two passes and in double. The order of the sums is the same for every instruction set.

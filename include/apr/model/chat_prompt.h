@@ -25,8 +25,8 @@ struct ChosenTemplate {
 [[nodiscard]] ChosenTemplate choose_template(const format::ModelFile& file, const Tokenizer& tokenizer,
                                              std::string_view architecture);
 
-/// Throws ModelLoad when the vocabulary has ids that the model has no embedding for. Fewer ids than rows are common: many
-/// models pad the rows.
+/// Throws ModelLoad when the vocabulary has ids that the model has no embedding for. Fewer ids than rows are common:
+/// many models pad the rows.
 void require_rows(const format::ModelFile& file, const Tokenizer& tokenizer, const HParams& hparams);
 
 struct ChatPrompt {

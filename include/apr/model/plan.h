@@ -2,8 +2,8 @@
 //
 // Values are matrices of f32 with one row per token of the running batch; every op reads and writes whole values. A
 // plan does not depend on the number of tokens: an executor runs it for a batch of T tokens at positions p .. p+T-1,
-// with the keys and values of positions 0 .. p-1 in its cache, or for several such sequences at once. Ops of RowSet::Logits come after the SelectRows ops of
-// the last layer and run on the rows whose logits are wanted only.
+// with the keys and values of positions 0 .. p-1 in its cache, or for several such sequences at once. Ops of
+// RowSet::Logits come after the SelectRows ops of the last layer and run on the rows whose logits are wanted only.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -73,8 +73,8 @@ struct Op {
 struct Batch {
   std::int64_t n_tokens = 1;     // of all sequences together
   std::int64_t position = 0;     // of the first token; the mean over the sequences
-  std::int64_t n_logits = 1;  // rows whose logits are wanted
-  double kv_element_bytes = 4;  // on average, scales included
+  std::int64_t n_logits = 1;     // rows whose logits are wanted
+  double kv_element_bytes = 4;   // on average, scales included
   std::int64_t n_sequences = 1;  // that share the tokens evenly, each with keys and values of its own
 };
 

@@ -75,9 +75,9 @@ class Tokenizer {
   /// Bytes of the ids; not always UTF-8. Throws Usage for an id that the vocabulary does not have.
   [[nodiscard]] std::string decode(std::span<const std::int32_t> ids, DecodeOptions options = {}) const;
 
-  /// Where in `text` each token of `ids` begins, ids = encode(text, options). Pieces are laid along the text; a space that
-  /// the tokenizer put in front or white space that it dropped is stepped over. Where a normaliser changed the text,
-  /// the offsets end with a reason.
+  /// Where in `text` each token of `ids` begins, ids = encode(text, options). Pieces are laid along the text; a space
+  /// that the tokenizer put in front or white space that it dropped is stepped over. Where a normaliser changed the
+  /// text, the offsets end with a reason.
   [[nodiscard]] TokenOffsets offsets(std::string_view text, std::span<const std::int32_t> ids,
                                      EncodeOptions options = {}) const;
 

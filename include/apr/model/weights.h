@@ -38,7 +38,7 @@ struct Weight {
 
 /// What a WeightSource was asked for, where it is to go on after a tensor that is wrong.
 struct WeightLog {
-  std::vector<Error> problems;                  // missing, mis-shaped, unusable: in the order in which they were asked for
+  std::vector<Error> problems;  // missing, mis-shaped, unusable: in the order in which they were asked for
   std::vector<const format::TensorInfo*> used;  // the tensors that were found, right or wrong
   std::uint64_t n_checked = 0;                  // tensors that had to be there, and optional ones that were
 };

@@ -1,7 +1,7 @@
-// Attention of a tile of queries over the cache of one head: segments of positions, in a segment chunk by chunk with online
-// softmax. Every sum runs in an order that depends on the row alone: scores over the elements of the head, weights in 16 lanes
-// of positions, values over the positions, segments in rising order. So a row gives the same bits in any tile, with any
-// instruction set, and whoever computes its segments.
+// Attention of a tile of queries over the cache of one head: segments of positions, in a segment chunk by chunk with
+// online softmax. Every sum runs in an order that depends on the row alone: scores over the elements of the head,
+// weights in 16 lanes of positions, values over the positions, segments in rising order. So a row gives the same bits
+// in any tile, with any instruction set, and whoever computes its segments.
 namespace apr::kernels {
 namespace {
 
@@ -36,7 +36,9 @@ struct CacheF16 {
       p = static_cast<const uint16_t*>(kv->keys) + (position - in_block) * kv->stride + in_block;
     }
     APR_INLINE void group(int64_t) {}
-    APR_INLINE typename V::F element(int64_t i) const { return V::load_f16(reinterpret_cast<const uint8_t*>(p + i * key_block)); }
+    APR_INLINE typename V::F element(int64_t i) const {
+      return V::load_f16(reinterpret_cast<const uint8_t*>(p + i * key_block));
+    }
   };
   /// Scales of the values of n positions from `position` on, [position][kv_groups].
   template <class V>
@@ -44,7 +46,8 @@ struct CacheF16 {
   /// Elements from `at` on of a position.
   template <class V>
   static APR_INLINE typename V::F value(const KvHead* kv, int64_t position, int64_t at, const float*) {
-    return V::load_f16(reinterpret_cast<const uint8_t*>(static_cast<const uint16_t*>(kv->values) + position * kv->stride + at));
+    return V::load_f16(
+        reinterpret_cast<const uint8_t*>(static_cast<const uint16_t*>(kv->values) + position * kv->stride + at));
   }
 };
 
@@ -67,7 +70,8 @@ struct CacheQ8 {
   static APR_INLINE void value_scales(const KvHead* kv, int64_t position, int64_t n, float* out) {
     const int64_t n_groups = kv_groups(kv->stride);
     const auto* from = reinterpret_cast<const uint8_t*>(kv->value_scales + position * n_groups);
-    for (int64_t i = 0; i < n * n_groups; i += V::lanes) V::store(out + i, V::load_f16(from + 2 * i));  // up to a whole chunk
+    for (int64_t i = 0; i < n * n_groups; i += V::lanes)
+      V::store(out + i, V::load_f16(from + 2 * i));  // up to a whole chunk
   }
   template <class V>
   static APR_INLINE typename V::F value(const KvHead* kv, int64_t position, int64_t at, const float* scales) {
@@ -79,7 +83,8 @@ struct CacheQ8 {
 template <class V>
 void store_kv_f16(const float* key, const float* value, int64_t head_dim, const KvHead* kv, int64_t position) {
   const int64_t in_block = position % key_block;
-  store_row_f16<V>(key, head_dim, static_cast<uint16_t*>(kv->keys) + (position - in_block) * kv->stride + in_block, key_block);
+  store_row_f16<V>(key, head_dim, static_cast<uint16_t*>(kv->keys) + (position - in_block) * kv->stride + in_block,
+                   key_block);
   store_row_f16<V>(value, head_dim, static_cast<uint16_t*>(kv->values) + position * kv->stride, 1);
 }
 
@@ -106,14 +111,16 @@ void store_kv_q8(const float* key, const float* value, int64_t head_dim, const K
   auto* values = static_cast<int8_t*>(kv->values) + position * kv->stride;
   for (int64_t g = 0, at = 0; at < head_dim; ++g, at += kv_group) {
     const int64_t n = head_dim - at < kv_group ? head_dim - at : kv_group;
-    kv->key_scales[first * n_groups + g * key_block + in_block] = store_q8_group(key + at, n, keys + at * key_block, key_block);
+    kv->key_scales[first * n_groups + g * key_block + in_block] =
+        store_q8_group(key + at, n, keys + at * key_block, key_block);
     kv->value_scales[position * n_groups + g] = store_q8_group(value + at, n, values + at, 1);
   }
 }
 
 /// score[r][i] = q_r . key of position p + i, for R rows and the whole vectors that cover n positions.
 template <class V, class Cache, int R>
-void attention_scores(const AttentionRow* rows, const KvHead* kv, int64_t p, int64_t head_dim, int64_t n, float (*score)[attention_chunk]) {
+void attention_scores(const AttentionRow* rows, const KvHead* kv, int64_t p, int64_t head_dim, int64_t n,
+                      float (*score)[attention_chunk]) {
   constexpr int nv = attention_vectors<V>, L = V::lanes;
   for (int first = 0; first < n; first += nv * L) {
     typename Cache::template Keys<V> keys[nv];
@@ -151,14 +158,15 @@ struct AttentionState {
   float value_scales[attention_chunk * max_head_dim / kv_group];
 };
 
-/// acc[r] = acc[r] * shrink[r] + sum of weight[r][i] * value of position p + i, for rows r .. r + R - 1 and NV vectors of elements from
-/// `at` on.
+/// acc[r] = acc[r] * shrink[r] + sum of weight[r][i] * value of position p + i, for rows r .. r + R - 1 and NV vectors
+/// of elements from `at` on.
 template <class V, class Cache, int R, int NV>
 void attention_values(AttentionState& state, int r0, const KvHead* kv, int64_t p, int64_t at, int64_t n) {
   typename V::F sum[R][NV];
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < NV; ++v)
-      sum[r][v] = V::mul(V::load_f32(reinterpret_cast<const uint8_t*>(state.acc[r0 + r] + at + V::lanes * v)), V::splat_f(state.shrink[r0 + r]));
+      sum[r][v] = V::mul(V::load_f32(reinterpret_cast<const uint8_t*>(state.acc[r0 + r] + at + V::lanes * v)),
+                         V::splat_f(state.shrink[r0 + r]));
   const float* scales = state.value_scales;
   for (int64_t i = 0; i < n; ++i, scales += kv_groups(kv->stride)) {
     typename V::F value[NV];
@@ -176,7 +184,8 @@ void attention_values(AttentionState& state, int r0, const KvHead* kv, int64_t p
 }
 
 /// Turns the scores of positions [p, p + n) into weights, n a multiple of 16; those that the row does not see become 0.
-void attention_weights(const AttentionRow& row, int64_t p, int n, float scale, float* score, float* highest, float* sums, float* shrink) {
+void attention_weights(const AttentionRow& row, int64_t p, int n, float scale, float* score, float* highest,
+                       float* sums, float* shrink) {
   const auto first = static_cast<int>(row.first > p ? row.first - p : 0);
   const auto last = static_cast<int>(row.last - p < n ? row.last - p : n);
   *shrink = 1.0f;
@@ -219,8 +228,8 @@ inline bool sees_segment(const AttentionRow& row, int64_t segment) {
 
 /// What the rows see of one segment, from nothing.
 template <class V, class Cache>
-void attention_segment_rows(const AttentionRow* rows, int n_rows, const KvHead* kv, int64_t head_dim, float scale, int64_t segment,
-                            AttentionState& state) {
+void attention_segment_rows(const AttentionRow* rows, int n_rows, const KvHead* kv, int64_t head_dim, float scale,
+                            int64_t segment, AttentionState& state) {
   int64_t first = rows[0].first, last = rows[0].last;
   for (int r = 0; r < n_rows; ++r) {
     first = rows[r].first < first ? rows[r].first : first;
@@ -248,8 +257,8 @@ void attention_segment_rows(const AttentionRow* rows, int n_rows, const KvHead* 
 }
 
 /// acc, sum and highest become those of the positions of both. A NaN is never the highest.
-void merge_attention(float* __restrict acc, float* sum, float* highest, const float* __restrict part, float part_sum, float part_highest,
-                     int64_t head_dim) {
+void merge_attention(float* __restrict acc, float* sum, float* highest, const float* __restrict part, float part_sum,
+                     float part_highest, int64_t head_dim) {
   const float top = part_highest > *highest ? part_highest : *highest;
   const float a = exp_f32(*highest - top), b = exp_f32(part_highest - top);
   for (int64_t i = 0; i < head_dim; ++i) acc[i] = acc[i] * a + part[i] * b;
@@ -285,7 +294,8 @@ void attention_rows(const AttentionRow* rows, int n_rows, const KvHead* kv, int6
 }
 
 template <class V, class Cache>
-void attention_part(const AttentionRow* rows, int n_rows, const KvHead* kv, int64_t head_dim, float scale, int64_t segment) {
+void attention_part(const AttentionRow* rows, int n_rows, const KvHead* kv, int64_t head_dim, float scale,
+                    int64_t segment) {
   AttentionState state;
   attention_segment_rows<V, Cache>(rows, n_rows, kv, head_dim, scale, segment, state);
   for (int r = 0; r < n_rows; ++r) {

@@ -1,5 +1,5 @@
-// Row ops in f32. Sums run in 16 fixed lanes that are added pairwise at the end, so every instruction set gives the same
-// bits; the loops are written so that the compiler turns a lane loop into vectors.
+// Row ops in f32. Sums run in 16 fixed lanes that are added pairwise at the end, so every instruction set gives the
+// same bits; the loops are written so that the compiler turns a lane loop into vectors.
 namespace apr::kernels {
 namespace {
 
@@ -12,8 +12,8 @@ inline float lane_sum(float* lanes) {
   return lanes[0];
 }
 
-void quantize_activation(const float* __restrict x, int64_t n_groups, int width, int8_t* __restrict q, float* __restrict d,
-                         float* __restrict s, int16_t* __restrict sums) {
+void quantize_activation(const float* __restrict x, int64_t n_groups, int width, int8_t* __restrict q,
+                         float* __restrict d, float* __restrict s, int16_t* __restrict sums) {
   for (int64_t g = 0; g < n_groups; ++g, x += 32, q += 32 * width, d += width, s += width, sums += 2 * width) {
     int32_t largest = 0;  // magnitudes compare as integers; NaN and infinity are the largest
     for (int i = 0; i < 32; ++i) {
@@ -95,8 +95,10 @@ void store_row_f16(const float* __restrict x, int64_t n, uint16_t* __restrict ou
   for (; i + V::lanes <= n; i += V::lanes) {
     uint16_t half[V::lanes];
     V::store_f16(half, V::load_f32(reinterpret_cast<const uint8_t*>(x + i)));
-    if (stride == 1) __builtin_memcpy(out + i, half, sizeof half);
-    else for (int k = 0; k < V::lanes; ++k) out[(i + k) * stride] = half[k];
+    if (stride == 1)
+      __builtin_memcpy(out + i, half, sizeof half);
+    else
+      for (int k = 0; k < V::lanes; ++k) out[(i + k) * stride] = half[k];
   }
   for (; i < n; ++i) out[i * stride] = f32_to_f16(x[i]);
 }

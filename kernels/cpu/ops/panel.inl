@@ -25,12 +25,8 @@ namespace {
 
 enum class Scale { D16, D16M16, D32, K32, K32M, K16, K16M };
 
-constexpr bool is_super(Scale s) {
-  return s != Scale::D16 && s != Scale::D16M16 && s != Scale::D32;
-}
-constexpr bool has_min(Scale s) {
-  return s == Scale::D16M16 || s == Scale::K32M || s == Scale::K16M;
-}
+constexpr bool is_super(Scale s) { return s != Scale::D16 && s != Scale::D16M16 && s != Scale::D32; }
+constexpr bool has_min(Scale s) { return s == Scale::D16M16 || s == Scale::K32M || s == Scale::K16M; }
 /// Bytes of the scales of one unit and row.
 constexpr int scale_bytes(Scale s) {
   switch (s) {
@@ -56,11 +52,9 @@ template <class T>
 constexpr int groups_of = is_super(T::scale) ? 8 : 1;
 /// Bytes of one unit of one row in a panel.
 template <class T>
-constexpr int unit_row_bytes = groups_of<T> * T::bits * 4 + scale_bytes(T::scale);
+constexpr int unit_row_bytes = scale_bytes(T::scale) + 4 * T::bits* groups_of<T>;
 
-inline uint32_t dword(const uint8_t* q, int j) {
-  return load<uint32_t>(q + 4 * j);
-}
+inline uint32_t dword(const uint8_t* q, int j) { return load<uint32_t>(q + 4 * j); }
 
 /// Writes the planes of one group of one row; `to` is the group's first vector.
 template <int Bits, int L>
@@ -183,7 +177,8 @@ struct Columns {
 
 /// Exact sum over a group of weight * x.
 template <class V, class T>
-inline __attribute__((always_inline)) typename V::I dot_group(const typename V::I w[8], const int8_t* x, const int16_t* sums) {
+inline __attribute__((always_inline)) typename V::I dot_group(const typename V::I w[8], const int8_t* x,
+                                                              const int16_t* sums) {
   if constexpr (is_signed<T> && !V::unsigned_only) {
     return V::dot32_signed(w, x);
   } else if constexpr (offset_of<V, T> == 0) {
@@ -196,7 +191,7 @@ inline __attribute__((always_inline)) typename V::I dot_group(const typename V::
 /// Scales and minima of a group, one row per lane.
 template <class V>
 struct GroupScales {
-  typename V::F d, m;    // weight = d q + m, or d q - m for super-blocks
+  typename V::F d, m;       // weight = d q + m, or d q - m for super-blocks
   typename V::I sc[2], mn;  // Scale::K16, K16M: factors of the halves; minima of the halves as pairs of int16
 };
 
@@ -231,10 +226,12 @@ inline __attribute__((always_inline)) void load_scales(const uint8_t* scales, in
 
 /// acc[c] += weights of a group . column c, scaled.
 template <class V, class T, int C>
-inline __attribute__((always_inline)) void step_group(const typename V::I w[8], const GroupScales<V>& g, const Columns& x, typename V::F* acc) {
+inline __attribute__((always_inline)) void step_group(const typename V::I w[8], const GroupScales<V>& g,
+                                                      const Columns& x, typename V::F* acc) {
   constexpr bool halves = T::scale == Scale::K16 || T::scale == Scale::K16M;
   typename V::I offsets = {};
-  if constexpr (halves && T::offset != 0) offsets = V::pairs(V::mul(g.sc[0], V::splat(-T::offset)), V::mul(g.sc[1], V::splat(-T::offset)));
+  if constexpr (halves && T::offset != 0)
+    offsets = V::pairs(V::mul(g.sc[0], V::splat(-T::offset)), V::mul(g.sc[1], V::splat(-T::offset)));
 #pragma GCC unroll 16
   for (int c = 0; c < C; ++c) {
     typename V::I sum;
@@ -248,7 +245,8 @@ inline __attribute__((always_inline)) void step_group(const typename V::I w[8], 
     acc[c] = V::fma(V::to_f(sum), V::mul(g.d, d), acc[c]);
     if constexpr (T::scale == Scale::D16M16) acc[c] = V::fma(g.m, V::splat_f(x.s[c]), acc[c]);
     if constexpr (T::scale == Scale::K32M) acc[c] = V::fnma(g.m, V::splat_f(x.s[c]), acc[c]);
-    if constexpr (T::scale == Scale::K16M) acc[c] = V::fnma(V::to_f(V::mul_pairs(g.mn, x.sums + 2 * c)), V::mul(g.m, d), acc[c]);
+    if constexpr (T::scale == Scale::K16M)
+      acc[c] = V::fnma(V::to_f(V::mul_pairs(g.mn, x.sums + 2 * c)), V::mul(g.m, d), acc[c]);
   }
 }
 
@@ -260,16 +258,18 @@ inline void store_rows(typename V::F acc, int n_rows, float* out) {
   for (int r = 0; r < n_rows; ++r) out[r] = all[r];
 }
 
-/// Bytes ahead that a step asks for: the first block of tokens streams the panel from memory. One token (in two terms: two columns):
-/// 0, the lines of the group itself before their first use, is the best on Zen 4, where the hardware runs ahead by itself. More
-/// columns stay too long at a group for that (docs/profiling.md).
+/// Bytes ahead that a step asks for: the first block of tokens streams the panel from memory. One token (in two terms:
+/// two columns): 0, the lines of the group itself before their first use, is the best on Zen 4, where the hardware runs
+/// ahead by itself. More columns stay too long at a group for that (docs/profiling.md).
 template <int C>
 constexpr int prefetch_bytes = C <= 2 ? 0 : 4096;
 
 template <class V, class T, int C>
-void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_tokens, int n_rows, float* out, int64_t out_stride) {
+void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_tokens, int n_rows, float* out,
+                      int64_t out_stride) {
   constexpr int groups = groups_of<T>, unit_bytes = unit_row_bytes<T> * V::lanes, plane_bytes = T::bits * 4 * V::lanes;
-  Columns x = {a->q + t * a->n_cols, a->d + t * (a->n_cols / 32), a->s + t * (a->n_cols / 32), a->sums + t * (a->n_cols / 16)};
+  Columns x = {a->q + t * a->n_cols, a->d + t * (a->n_cols / 32), a->s + t * (a->n_cols / 32),
+               a->sums + t * (a->n_cols / 16)};
   typename V::F acc[C];
   for (int c = 0; c < C; ++c) acc[c] = V::splat_f(0.0f);
   const int64_t n_units = a->n_cols / (32 * groups);
@@ -293,24 +293,28 @@ void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int 
 }
 
 template <class V, class T>
-void multiply_panel(const uint8_t* panel, const Activation* a, int64_t t, int width, int n_tokens, int n_rows, float* out, int64_t out_stride) {
+void multiply_panel(const uint8_t* panel, const Activation* a, int64_t t, int width, int n_tokens, int n_rows,
+                    float* out, int64_t out_stride) {
   switch (width) {
     case 1: return multiply_columns<V, T, 1>(panel, a, t, n_tokens, n_rows, out, out_stride);
     case 2: return multiply_columns<V, T, 2>(panel, a, t, n_tokens, n_rows, out, out_stride);
     case 4: return multiply_columns<V, T, 4>(panel, a, t, n_tokens, n_rows, out, out_stride);
     case 8:
-      if constexpr (V::block_cols >= 8) return multiply_columns<V, T, 8>(panel, a, t, n_tokens, n_rows, out, out_stride);
+      if constexpr (V::block_cols >= 8)
+        return multiply_columns<V, T, 8>(panel, a, t, n_tokens, n_rows, out, out_stride);
       return;
     default:
-      if constexpr (V::block_cols >= 16) return multiply_columns<V, T, 16>(panel, a, t, n_tokens, n_rows, out, out_stride);
+      if constexpr (V::block_cols >= 16)
+        return multiply_columns<V, T, 16>(panel, a, t, n_tokens, n_rows, out, out_stride);
   }
 }
 
-// ---- float panels: element k of all rows, then element k + 1. Four partial sums, of the elements k % 4, hide the latency
-// of the FMA for one column; with many columns they run one after the other.
+// ---- float panels: element k of all rows, then element k + 1. Four partial sums, of the elements k % 4, hide the
+// latency of the FMA for one column; with many columns they run one after the other.
 
 template <class V, class T, int C>
-void multiply_float_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_tokens, int n_rows, float* out, int64_t out_stride) {
+void multiply_float_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_tokens, int n_rows, float* out,
+                            int64_t out_stride) {
   constexpr int step = T::element_bytes * V::lanes;
   constexpr int together = C >= 8 ? 1 : (C == 4 ? 2 : 4);
   const int64_t whole = a->n_cols / 4 * 4;
@@ -331,25 +335,31 @@ void multiply_float_columns(const uint8_t* panel, const Activation* a, int64_t t
       }
     }
     for (int64_t i = whole; k == 0 && i < a->n_cols; ++i)
-      for (int c = 0; c < C; ++c) acc[0][c] = V::fma(T::template load<V>(panel + i * step), V::splat_f(x[i * C + c]), acc[0][c]);
+      for (int c = 0; c < C; ++c)
+        acc[0][c] = V::fma(T::template load<V>(panel + i * step), V::splat_f(x[i * C + c]), acc[0][c]);
     for (int j = 0; j < together; ++j)
       for (int c = 0; c < C; ++c) part[k + j][c] = acc[j][c];
   }
   for (int c = 0; c < C; ++c)
-    if (c < n_tokens) store_rows<V>(V::add(V::add(part[0][c], part[1][c]), V::add(part[2][c], part[3][c])), n_rows, out + c * out_stride);
+    if (c < n_tokens)
+      store_rows<V>(V::add(V::add(part[0][c], part[1][c]), V::add(part[2][c], part[3][c])), n_rows,
+                    out + c * out_stride);
 }
 
 template <class V, class T>
-void multiply_float_panel(const uint8_t* panel, const Activation* a, int64_t t, int width, int n_tokens, int n_rows, float* out, int64_t out_stride) {
+void multiply_float_panel(const uint8_t* panel, const Activation* a, int64_t t, int width, int n_tokens, int n_rows,
+                          float* out, int64_t out_stride) {
   switch (width) {
     case 1: return multiply_float_columns<V, T, 1>(panel, a, t, n_tokens, n_rows, out, out_stride);
     case 2: return multiply_float_columns<V, T, 2>(panel, a, t, n_tokens, n_rows, out, out_stride);
     case 4: return multiply_float_columns<V, T, 4>(panel, a, t, n_tokens, n_rows, out, out_stride);
     case 8:
-      if constexpr (V::block_cols >= 8) return multiply_float_columns<V, T, 8>(panel, a, t, n_tokens, n_rows, out, out_stride);
+      if constexpr (V::block_cols >= 8)
+        return multiply_float_columns<V, T, 8>(panel, a, t, n_tokens, n_rows, out, out_stride);
       return;
     default:
-      if constexpr (V::block_cols >= 16) return multiply_float_columns<V, T, 16>(panel, a, t, n_tokens, n_rows, out, out_stride);
+      if constexpr (V::block_cols >= 16)
+        return multiply_float_columns<V, T, 16>(panel, a, t, n_tokens, n_rows, out, out_stride);
   }
 }
 

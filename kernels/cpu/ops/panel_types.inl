@@ -2,9 +2,7 @@
 namespace apr::kernels {
 namespace {
 
-inline void copy2(uint8_t* to, const uint8_t* from) {
-  __builtin_memcpy(to, from, 2);
-}
+inline void copy2(uint8_t* to, const uint8_t* from) { __builtin_memcpy(to, from, 2); }
 /// 16 bytes of nibbles: element j low, element j + 16 high.
 inline void nibbles_of_32(const uint8_t* qs, uint8_t* q) {
   for (int j = 0; j < 16; ++j) q[j] = qs[j] & 15, q[j + 16] = static_cast<uint8_t>(qs[j] >> 4);
@@ -32,7 +30,9 @@ struct PanelQ4_0 : PanelType<4, 8, Scale::D16, 18> {
   static void read(const uint8_t* b, UnitRow& row) { copy2(row.d, b), nibbles_of_32(b + 2, row.q); }
 };
 struct PanelQ4_1 : PanelType<4, 0, Scale::D16M16, 20> {
-  static void read(const uint8_t* b, UnitRow& row) { copy2(row.d, b), copy2(row.m, b + 2), nibbles_of_32(b + 4, row.q); }
+  static void read(const uint8_t* b, UnitRow& row) {
+    copy2(row.d, b), copy2(row.m, b + 2), nibbles_of_32(b + 4, row.q);
+  }
 };
 struct PanelQ5_0 : PanelType<5, 16, Scale::D16, 22> {
   static void read(const uint8_t* b, UnitRow& row) {
@@ -131,17 +131,23 @@ struct PanelMXFP4 : PanelType<4, 0, Scale::D32, 17> {
 struct PanelF32 {
   static constexpr int element_bytes = 4;
   template <class V>
-  static typename V::F load(const uint8_t* p) { return V::load_f32(p); }
+  static typename V::F load(const uint8_t* p) {
+    return V::load_f32(p);
+  }
 };
 struct PanelF16 {
   static constexpr int element_bytes = 2;
   template <class V>
-  static typename V::F load(const uint8_t* p) { return V::load_f16(p); }
+  static typename V::F load(const uint8_t* p) {
+    return V::load_f16(p);
+  }
 };
 struct PanelBF16 {
   static constexpr int element_bytes = 2;
   template <class V>
-  static typename V::F load(const uint8_t* p) { return V::load_bf16(p); }
+  static typename V::F load(const uint8_t* p) {
+    return V::load_bf16(p);
+  }
 };
 
 template <class V, class T>

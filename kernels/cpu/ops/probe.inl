@@ -30,38 +30,42 @@ void twelve_sums(int64_t rounds, Sum zero, Step step) {
 int64_t peak_int8(int64_t rounds) {
 #if defined(__AVX512VNNI__)
   const __m512i a = _mm512_set1_epi8(3);
-  twelve_sums(rounds, _mm512_setzero_si512(), [a](__m512i& s) __attribute__((always_inline)) {
-    s = _mm512_dpbusd_epi32(s, a, a);
-    __asm__ volatile("" : "+v"(s));
-  });
+  twelve_sums(
+      rounds, _mm512_setzero_si512(), [a](__m512i & s) __attribute__((always_inline)) {
+        s = _mm512_dpbusd_epi32(s, a, a);
+        __asm__ volatile("" : "+v"(s));
+      });
   constexpr int64_t ops_per_step = 2 * 64;
 #elif defined(__AVX512BW__)
   __m512i a = _mm512_set1_epi8(3);
-  twelve_sums(rounds, _mm512_setzero_si512(), [&a](__m512i& s) __attribute__((always_inline)) {
-    __asm__ volatile("" : "+v"(a));  // else the product is computed once
-    __m512i product = _mm512_maddubs_epi16(a, a);
-    __asm__ volatile("" : "+v"(product));
-    s = _mm512_add_epi16(s, product);
-    __asm__ volatile("" : "+v"(s));
-  });
+  twelve_sums(
+      rounds, _mm512_setzero_si512(), [&a](__m512i & s) __attribute__((always_inline)) {
+        __asm__ volatile("" : "+v"(a));  // else the product is computed once
+        __m512i product = _mm512_maddubs_epi16(a, a);
+        __asm__ volatile("" : "+v"(product));
+        s = _mm512_add_epi16(s, product);
+        __asm__ volatile("" : "+v"(s));
+      });
   constexpr int64_t ops_per_step = 2 * 64;
 #elif defined(__AVX2__)
   __m256i a = _mm256_set1_epi8(3);
-  twelve_sums(rounds, _mm256_setzero_si256(), [&a](__m256i& s) __attribute__((always_inline)) {
-    __asm__ volatile("" : "+x"(a));  // else the product is computed once
-    __m256i product = _mm256_maddubs_epi16(a, a);
-    __asm__ volatile("" : "+x"(product));
-    s = _mm256_add_epi16(s, product);
-    __asm__ volatile("" : "+x"(s));
-  });
+  twelve_sums(
+      rounds, _mm256_setzero_si256(), [&a](__m256i & s) __attribute__((always_inline)) {
+        __asm__ volatile("" : "+x"(a));  // else the product is computed once
+        __m256i product = _mm256_maddubs_epi16(a, a);
+        __asm__ volatile("" : "+x"(product));
+        s = _mm256_add_epi16(s, product);
+        __asm__ volatile("" : "+x"(s));
+      });
   constexpr int64_t ops_per_step = 2 * 32;
 #else
   int32_t a = 3;
   __asm__ volatile("" : "+r"(a));
-  twelve_sums(rounds, int32_t{0}, [a](int32_t& s) __attribute__((always_inline)) {
-    s += a * a;
-    __asm__ volatile("" : "+r"(s));
-  });
+  twelve_sums(
+      rounds, int32_t{0}, [a](int32_t & s) __attribute__((always_inline)) {
+        s += a * a;
+        __asm__ volatile("" : "+r"(s));
+      });
   constexpr int64_t ops_per_step = 2;
 #endif
   return rounds * 12 * ops_per_step;

@@ -1,5 +1,5 @@
-// The body of every isa_scan_*.cpp. Nibbles are counted by parities (scan_parity.inl), by table lookup (scan_lookup.inl), or
-// one after another.
+// The body of every isa_scan_*.cpp. Nibbles are counted by parities (scan_parity.inl), by table lookup
+// (scan_lookup.inl), or one after another.
 #include "apr/kernels/scan.h"
 #if defined(__AVX512BW__)
 #if defined(__GNUC__) && !defined(__clang__)
@@ -40,7 +40,7 @@ constexpr int64_t kAhead = 6144;  // one window and a half: nearer and farther w
 template <int Segments>
 void count_short(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, NibbleCounts* counts) {
   const auto mask = static_cast<__mmask16>((1ULL << width) - 1);  // of 16 bytes at most; not used for 32
-  const auto vector = [&](int64_t i, int64_t n) {  // the first n of its segments
+  const auto vector = [&](int64_t i, int64_t n) {                 // the first n of its segments
     const uint8_t* p = bytes + stride * Segments * i;
     if constexpr (Segments == 4) {
       const auto load = [&](int64_t s) {
@@ -61,7 +61,8 @@ void count_short(const uint8_t* bytes, int64_t width, int64_t stride, int64_t co
                 [&](int64_t i) { return i < whole ? vector(i, Segments) : vector(i, rest); });
 }
 
-void count_nibbles(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, int period, NibbleCounts* counts) {
+void count_nibbles(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, int period,
+                   NibbleCounts* counts) {
   const int64_t per_segment = width / 64, rest = width % 64;
   if (per_segment == 1 && period == 1)
     count_vectors(1, counts, count, 64, 64 * count, bytes + kAhead, 8 * stride,
@@ -84,7 +85,8 @@ void count_nibbles(const uint8_t* bytes, int64_t width, int64_t stride, int64_t 
 
 #else
 
-void count_nibbles(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, int period, NibbleCounts* counts) {
+void count_nibbles(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, int period,
+                   NibbleCounts* counts) {
   for (int64_t s = 0; s < count; ++s) count_bytes(bytes + stride * s, width, period, counts);
 }
 
@@ -177,7 +179,7 @@ namespace apr::kernels {
 #define APR_JOIN(a, b) APR_JOIN2(a, b)
 
 extern const ScanKernels APR_JOIN(table_, APR_ISA_NAME);
-constinit const ScanKernels APR_JOIN(table_, APR_ISA_NAME) = {APR_STRING(APR_ISA_NAME), count_nibbles, screen, max_abs_16,
-                                                              max_abs_32, moments};
+constinit const ScanKernels APR_JOIN(table_, APR_ISA_NAME) = {
+    APR_STRING(APR_ISA_NAME), count_nibbles, screen, max_abs_16, max_abs_32, moments};
 
 }  // namespace apr::kernels

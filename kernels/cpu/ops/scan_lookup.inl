@@ -4,8 +4,8 @@
 //   value   0     1     2     3     4 ... 15
 //   T[0]   0x01  0x10   0     0     0      0      accumulator 0 counts 0 in its low half, 1 in its high half
 //   T[1]    0     0    0x01  0x10   0      0      accumulator 1 counts 2 and 3, and so on to T[7]
-// 15 additions fill a 4-bit counter; then the halves go to byte counters. 64 bytes cost 16 lookups and 16 additions; a table
-// of counters in memory costs one store for each byte.
+// 15 additions fill a 4-bit counter; then the halves go to byte counters. 64 bytes cost 16 lookups and 16 additions; a
+// table of counters in memory costs one store for each byte.
 namespace apr::kernels {
 namespace {
 
@@ -17,9 +17,9 @@ void add_byte_counters(const __m512i bytes[16], int half, int period, NibbleCoun
     const __m512i mask = _mm512_set1_epi64(static_cast<long long>(first << (8 * p)));
     const auto sums = [&](int v) { return _mm512_sad_epu8(_mm512_and_si512(bytes[v], mask), _mm512_setzero_si512()); };
     for (int v = 0; v < 16; v += 4) {  // a sum of 255 * 64 fits 16 bits: four in one 64-bit lane
-      const __m512i four = _mm512_or_si512(
-          _mm512_or_si512(sums(v), _mm512_slli_epi64(sums(v + 1), 16)),
-          _mm512_or_si512(_mm512_slli_epi64(sums(v + 2), 32), _mm512_slli_epi64(sums(v + 3), 48)));
+      const __m512i four =
+          _mm512_or_si512(_mm512_or_si512(sums(v), _mm512_slli_epi64(sums(v + 1), 16)),
+                          _mm512_or_si512(_mm512_slli_epi64(sums(v + 2), 32), _mm512_slli_epi64(sums(v + 3), 48)));
       const auto all = static_cast<uint64_t>(_mm512_reduce_add_epi64(four));
       for (int i = 0; i < 4; ++i) counts[p].n[half][v + i] += static_cast<uint32_t>(all >> (16 * i) & 0xFFFF);
     }
@@ -27,17 +27,22 @@ void add_byte_counters(const __m512i bytes[16], int half, int period, NibbleCoun
 }
 
 inline __attribute__((always_inline)) __m512i count_table(int k) {
-  alignas(16) static constexpr uint8_t tables[8][16] = {
-      {1, 16}, {0, 0, 1, 16}, {0, 0, 0, 0, 1, 16}, {0, 0, 0, 0, 0, 0, 1, 16},
-      {0, 0, 0, 0, 0, 0, 0, 0, 1, 16}, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 16},
-      {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 16}, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 16}};
+  alignas(16) static constexpr uint8_t tables[8][16] = {{1, 16},
+                                                        {0, 0, 1, 16},
+                                                        {0, 0, 0, 0, 1, 16},
+                                                        {0, 0, 0, 0, 0, 0, 1, 16},
+                                                        {0, 0, 0, 0, 0, 0, 0, 0, 1, 16},
+                                                        {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 16},
+                                                        {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 16},
+                                                        {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 16}};
   return _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(tables[k])));
 }
 
 /// Counts the nibbles of vector(0) .. vector(n - 1), n_bytes in all; the others are zero.
 template <class Vector>
 inline __attribute__((always_inline)) void count_vectors(int period, NibbleCounts* counts, int64_t n, int64_t,
-                                                         int64_t n_bytes, const uint8_t*, int64_t, const Vector& vector) {
+                                                         int64_t n_bytes, const uint8_t*, int64_t,
+                                                         const Vector& vector) {
   const __m512i low_bits = _mm512_set1_epi8(15);
   for (int64_t i = 0; i < n;) {
     __m512i bytes[32] = {};  // byte counters of the 16 low values, then of the 16 high ones
@@ -56,8 +61,7 @@ inline __attribute__((always_inline)) void count_vectors(int period, NibbleCount
       }
       for (int k = 0; k < 16; ++k) {
         bytes[2 * k] = _mm512_add_epi8(bytes[2 * k], _mm512_and_si512(sum[k], low_bits));
-        bytes[2 * k + 1] =
-            _mm512_add_epi8(bytes[2 * k + 1], _mm512_and_si512(_mm512_srli_epi16(sum[k], 4), low_bits));
+        bytes[2 * k + 1] = _mm512_add_epi8(bytes[2 * k + 1], _mm512_and_si512(_mm512_srli_epi16(sum[k], 4), low_bits));
       }
     }
     add_byte_counters(bytes, 0, period, counts);

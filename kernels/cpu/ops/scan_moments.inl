@@ -1,4 +1,5 @@
-// Moments in two passes. Sixteen sums side by side, which are added up as a tree: vectors of any width give the same bits.
+// Moments in two passes. Sixteen sums side by side, which are added up as a tree: vectors of any width give the same
+// bits.
 namespace apr::kernels {
 namespace {
 

@@ -1,11 +1,12 @@
 // Counts nibbles in vectors by parities: for machines with AVX-512 GFNI, VBMI and BITALG.
 //
-// For each mask m of the four bits of a nibble, W(m) is the number of nibbles x in which parity(x & m) is odd. The 15 of them say
-// all 16 counts: count(v) = 1/16 sum over m of (n - 2 W(m)) (-1)^parity(v & m), a Walsh-Hadamard transform.
+// For each mask m of the four bits of a nibble, W(m) is the number of nibbles x in which parity(x & m) is odd. The 15
+// of them say all 16 counts: count(v) = 1/16 sum over m of (n - 2 W(m)) (-1)^parity(v & m), a Walsh-Hadamard transform.
 // A GFNI product turns a byte into eight parities, so 30 of them are four bytes, of which one is the byte itself (the
-// single bits). What is left is to count the ones at each bit: full adders take eight bytes of a lane to their sum in bits (ones, twos,
-// fours, eights), seven adders of two instructions each; the eights are counted right away, the others at the end.
-// A byte stays in its lane, so the counts by place come for free. Zeros add nothing: short vectors need no correction.
+// single bits). What is left is to count the ones at each bit: full adders take eight bytes of a lane to their sum in
+// bits (ones, twos, fours, eights), seven adders of two instructions each; the eights are counted right away, the
+// others at the end. A byte stays in its lane, so the counts by place come for free. Zeros add nothing: short vectors
+// need no correction.
 namespace apr::kernels {
 namespace {
 
@@ -13,11 +14,10 @@ namespace {
 struct Parity {
   uint8_t half, mask;
 };
-constexpr Parity parities[4][8] = {
-    {{0, 1}, {0, 2}, {0, 4}, {0, 8}, {1, 1}, {1, 2}, {1, 4}, {1, 8}},
-    {{0, 3}, {0, 5}, {0, 9}, {0, 6}, {0, 10}, {0, 12}, {0, 7}, {0, 11}},
-    {{1, 3}, {1, 5}, {1, 9}, {1, 6}, {1, 10}, {1, 12}, {1, 7}, {1, 11}},
-    {{0, 13}, {0, 14}, {0, 15}, {1, 13}, {1, 14}, {1, 15}, {0, 0}, {0, 0}}};
+constexpr Parity parities[4][8] = {{{0, 1}, {0, 2}, {0, 4}, {0, 8}, {1, 1}, {1, 2}, {1, 4}, {1, 8}},
+                                   {{0, 3}, {0, 5}, {0, 9}, {0, 6}, {0, 10}, {0, 12}, {0, 7}, {0, 11}},
+                                   {{1, 3}, {1, 5}, {1, 9}, {1, 6}, {1, 10}, {1, 12}, {1, 7}, {1, 11}},
+                                   {{0, 13}, {0, 14}, {0, 15}, {1, 13}, {1, 14}, {1, 15}, {0, 0}, {0, 0}}};
 
 constexpr uint64_t parity_matrix(int s) {
   uint64_t matrix = 0;
@@ -90,18 +90,20 @@ inline __attribute__((always_inline)) void add_transformed(__m512i odd, int64_t 
   add(counts->n[1], _mm512_extracti64x4_epi64(x, 1));
 }
 
-/// Counts the nibbles of vector(0) .. vector(n - 1), `filled` bytes in each but the last, n_bytes in all; the others are
-/// zero. Eight of them span eight_span bytes; what stands at `ahead`, in step with them, is asked for.
+/// Counts the nibbles of vector(0) .. vector(n - 1), `filled` bytes in each but the last, n_bytes in all; the others
+/// are zero. Eight of them span eight_span bytes; what stands at `ahead`, in step with them, is asked for.
 template <int Period, class Vector>
-inline __attribute__((always_inline)) void count_by_parity(NibbleCounts* counts, int64_t n, int64_t filled, int64_t n_bytes,
-                                                           const uint8_t* ahead, int64_t eight_span, const Vector& vector) {
+inline __attribute__((always_inline)) void count_by_parity(NibbleCounts* counts, int64_t n, int64_t filled,
+                                                           int64_t n_bytes, const uint8_t* ahead, int64_t eight_span,
+                                                           const Vector& vector) {
   constexpr int64_t most_groups = 31;  // 31 * 8 fits a byte
-  const __m512i matrix[4] = {
-      _mm512_setzero_si512(), _mm512_set1_epi64(static_cast<long long>(parity_matrix(1))),
-      _mm512_set1_epi64(static_cast<long long>(parity_matrix(2))), _mm512_set1_epi64(static_cast<long long>(parity_matrix(3)))};
-  alignas(64) static constexpr uint8_t by_bit[64] = {
-      0, 8,  16, 24, 32, 40, 48, 56, 1, 9,  17, 25, 33, 41, 49, 57, 2, 10, 18, 26, 34, 42, 50, 58, 3, 11, 19, 27, 35, 43, 51, 59,
-      4, 12, 20, 28, 36, 44, 52, 60, 5, 13, 21, 29, 37, 45, 53, 61, 6, 14, 22, 30, 38, 46, 54, 62, 7, 15, 23, 31, 39, 47, 55, 63};
+  const __m512i matrix[4] = {_mm512_setzero_si512(), _mm512_set1_epi64(static_cast<long long>(parity_matrix(1))),
+                             _mm512_set1_epi64(static_cast<long long>(parity_matrix(2))),
+                             _mm512_set1_epi64(static_cast<long long>(parity_matrix(3)))};
+  alignas(64) static constexpr uint8_t by_bit[64] = {0, 8,  16, 24, 32, 40, 48, 56, 1, 9,  17, 25, 33, 41, 49, 57,
+                                                     2, 10, 18, 26, 34, 42, 50, 58, 3, 11, 19, 27, 35, 43, 51, 59,
+                                                     4, 12, 20, 28, 36, 44, 52, 60, 5, 13, 21, 29, 37, 45, 53, 61,
+                                                     6, 14, 22, 30, 38, 46, 54, 62, 7, 15, 23, 31, 39, 47, 55, 63};
   for (int64_t i = 0; i < n;) {
     const int64_t left = (n - i + 7) / 8;
     const int64_t n_groups = left < most_groups ? left : most_groups;
@@ -134,7 +136,9 @@ inline __attribute__((always_inline)) void count_by_parity(NibbleCounts* counts,
 #pragma GCC unroll 4
       for (int s = 0; s < 4; ++s) {
         const auto bits = [&](__m512i of) { return _mm512_popcnt_epi8(place_bits(transpose_bits(of), p, Period)); };
-        const auto sum = [&](__m512i of) { return _mm512_sad_epu8(_mm512_permutexvar_epi8(gather, of), _mm512_setzero_si512()); };
+        const auto sum = [&](__m512i of) {
+          return _mm512_sad_epu8(_mm512_permutexvar_epi8(gather, of), _mm512_setzero_si512());
+        };
         __m512i few = _mm512_add_epi8(bits(twos[s]), _mm512_slli_epi16(bits(fours[s]), 1));  // at most 24 in a byte
         few = _mm512_add_epi8(bits(ones[s]), _mm512_slli_epi16(few, 1));
         const __m512i all = _mm512_add_epi64(sum(few), _mm512_slli_epi64(sum(eights[s][p]), 3));

@@ -10,12 +10,8 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the block layouts are 
 namespace apr::kernels {
 namespace {
 
-inline uint32_t float_to_bits(float value) {
-  return __builtin_bit_cast(uint32_t, value);
-}
-inline float bits_to_float(uint32_t bits) {
-  return __builtin_bit_cast(float, bits);
-}
+inline uint32_t float_to_bits(float value) { return __builtin_bit_cast(uint32_t, value); }
+inline float bits_to_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
 
 template <typename T>
 inline T load(const uint8_t* at) {
@@ -52,12 +48,8 @@ inline uint16_t f32_to_f16(float value) {
   return static_cast<uint16_t>(static_cast<uint32_t>(rounded) | ((bits >> 16) & 0x8000u));
 }
 
-inline float load_f16(const uint8_t* at) {
-  return f16_to_f32(load<uint16_t>(at));
-}
-inline void store_f16(uint8_t* at, float value) {
-  store(at, f32_to_f16(value));
-}
+inline float load_f16(const uint8_t* at) { return f16_to_f32(load<uint16_t>(at)); }
+inline void store_f16(uint8_t* at, float value) { store(at, f32_to_f16(value)); }
 
 /// What a quantiser sees of an input: NaN counts as 0, an infinity as the largest finite float of its sign.
 inline float finite(float value) {
@@ -78,9 +70,7 @@ inline float clamp(float value, float low, float high) {
   return value < high ? value : high;
 }
 /// Truncates a value within [low, high], which must fit an int; NaN gives low.
-inline int truncate_to(float value, float low, float high) {
-  return static_cast<int>(clamp(value, low, high));
-}
+inline int truncate_to(float value, float low, float high) { return static_cast<int>(clamp(value, low, high)); }
 /// Rounds to the nearest integer, halves away from zero; |low| and |high| below 2^22. Adding the float below 0.5
 /// instead of 0.5 keeps 0.49999997 from becoming 1.
 inline int round_to(float value, float low, float high) {
@@ -122,9 +112,7 @@ inline void nearest_codes(const float* __restrict x, float scale, const int8_t* 
   }
 }
 
-inline float inverse_or_zero(float value) {
-  return value != 0.0f ? 1.0f / value : 0.0f;
-}
+inline float inverse_or_zero(float value) { return value != 0.0f ? 1.0f / value : 0.0f; }
 
 /// max |x[i]| of finite values. Bit patterns of magnitudes order as the values do, and integer maxima vectorise.
 template <int N>

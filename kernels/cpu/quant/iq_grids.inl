@@ -62,9 +62,7 @@ constexpr int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -
 inline uint32_t signs_of(uint32_t seven_bits) {
   return seven_bits | (static_cast<uint32_t>(__builtin_parity(seven_bits)) << 7);
 }
-inline float with_sign(float value, uint32_t signs, int j) {
-  return (signs >> j) & 1u ? -value : value;
-}
+inline float with_sign(float value, uint32_t signs, int j) { return (signs >> j) & 1u ? -value : value; }
 
 }  // namespace
 }  // namespace apr::kernels

@@ -38,8 +38,8 @@ struct Avx2Vec {
     return _mm256_madd_epi16(a, _mm256_set1_epi32(v));
   }
   static constexpr bool unsigned_only = false;
-  // vpmaddubsw adds pairs of u8 * s8 in int16: at most 2 * (2^Bits - 1) * 127, which saturates nothing for Bits <= 6. As
-  // many of these are added in int16 as fit (8 for 4 bits: 30480, 4 for 5 bits: 31496, 2 for 6 bits: 32004), then
+  // vpmaddubsw adds pairs of u8 * s8 in int16: at most 2 * (2^Bits - 1) * 127, which saturates nothing for Bits <= 6.
+  // As many of these are added in int16 as fit (8 for 4 bits: 30480, 4 for 5 bits: 31496, 2 for 6 bits: 32004), then
   // vpmaddwd widens.
   template <int Bits>
   static constexpr int in_int16 = Bits <= 4 ? 8 : (Bits == 5 ? 4 : 2);
@@ -50,19 +50,25 @@ struct Avx2Vec {
     I sum = _mm256_setzero_si256();
     for (int i = 0; i < N; i += run) {
       I pairs16 = _mm256_maddubs_epi16(w[i], splat4(x + 4 * i));
-      for (int k = 1; k < run; ++k) pairs16 = _mm256_add_epi16(pairs16, _mm256_maddubs_epi16(w[i + k], splat4(x + 4 * (i + k))));
+      for (int k = 1; k < run; ++k)
+        pairs16 = _mm256_add_epi16(pairs16, _mm256_maddubs_epi16(w[i + k], splat4(x + 4 * (i + k))));
       const I wide = _mm256_madd_epi16(pairs16, scale);
       sum = i == 0 ? wide : _mm256_add_epi32(sum, wide);
     }
     return sum;
   }
   template <int Bits>
-  APR_INLINE I dot32(const I w[8], const int8_t* x) { return dot_scaled<Bits, 8>(w, x, _mm256_set1_epi16(1)); }
+  APR_INLINE I dot32(const I w[8], const int8_t* x) {
+    return dot_scaled<Bits, 8>(w, x, _mm256_set1_epi16(1));
+  }
   template <int Bits>
-  APR_INLINE I dot32(const I w[8], const int8_t* x, int32_t start) { return _mm256_add_epi32(dot32<Bits>(w, x), _mm256_set1_epi32(start)); }
+  APR_INLINE I dot32(const I w[8], const int8_t* x, int32_t start) {
+    return _mm256_add_epi32(dot32<Bits>(w, x), _mm256_set1_epi32(start));
+  }
   template <int Bits>
   APR_INLINE I dot32_scaled(const I w[8], const int8_t* x, const I sc[2]) {
-    return _mm256_add_epi32(dot_scaled<Bits, 4>(w, x, pairs(sc[0], sc[0])), dot_scaled<Bits, 4>(w + 4, x + 16, pairs(sc[1], sc[1])));
+    return _mm256_add_epi32(dot_scaled<Bits, 4>(w, x, pairs(sc[0], sc[0])),
+                            dot_scaled<Bits, 4>(w + 4, x + 16, pairs(sc[1], sc[1])));
   }
   // |w| * (x with the sign of w): 2 * 128 * 127 = 32512 fits.
   APR_INLINE I dot32_signed(const I w[8], const int8_t* x) {
@@ -77,8 +83,12 @@ struct Avx2Vec {
   APR_INLINE I add(I a, I b) { return _mm256_add_epi32(a, b); }
   APR_INLINE I sub(I a, I b) { return _mm256_sub_epi32(a, b); }
   APR_INLINE I mul(I a, I b) { return _mm256_mullo_epi32(a, b); }
-  APR_INLINE I load_u8(const uint8_t* p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
-  APR_INLINE I load_i8(const uint8_t* p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
+  APR_INLINE I load_u8(const uint8_t* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  APR_INLINE I load_i8(const uint8_t* p) {
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
   APR_INLINE F to_f(I a) { return _mm256_cvtepi32_ps(a); }
   APR_INLINE F splat_f(float x) { return _mm256_set1_ps(x); }
   APR_INLINE F mul(F a, F b) { return _mm256_mul_ps(a, b); }
@@ -86,7 +96,9 @@ struct Avx2Vec {
   APR_INLINE F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   APR_INLINE F fnma(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }
   APR_INLINE F load_f32(const uint8_t* p) { return _mm256_loadu_ps(reinterpret_cast<const float*>(p)); }
-  APR_INLINE F load_f16(const uint8_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+  APR_INLINE F load_f16(const uint8_t* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
   APR_INLINE F load_bf16(const uint8_t* p) {
     const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(raw), 16));

@@ -35,7 +35,9 @@ struct Avx512Vec {
     return _mm512_set1_epi32(v);
   }
   APR_INLINE I flip_sign(I a) { return _mm512_xor_si512(a, _mm512_set1_epi8(static_cast<char>(0x80))); }
-  APR_INLINE I pairs(I low, I high) { return _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi32(0xFFFF)), _mm512_slli_epi32(high, 16)); }
+  APR_INLINE I pairs(I low, I high) {
+    return _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi32(0xFFFF)), _mm512_slli_epi32(high, 16));
+  }
   APR_INLINE I splat2(const int16_t* two) {
     int32_t v;
     __builtin_memcpy(&v, two, 4);
@@ -61,8 +63,8 @@ struct Avx512Vec {
   }
 #else
   static constexpr bool unsigned_only = false;
-  // vpmaddubsw adds pairs of u8 * s8 in int16: at most 2 * (2^Bits - 1) * 127, which saturates nothing for Bits <= 6. As
-  // many of these are added in int16 as fit (8 for 4 bits: 30480, 4 for 5 bits: 31496, 2 for 6 bits: 32004), then
+  // vpmaddubsw adds pairs of u8 * s8 in int16: at most 2 * (2^Bits - 1) * 127, which saturates nothing for Bits <= 6.
+  // As many of these are added in int16 as fit (8 for 4 bits: 30480, 4 for 5 bits: 31496, 2 for 6 bits: 32004), then
   // vpmaddwd widens.
   template <int Bits>
   static constexpr int in_int16 = Bits <= 4 ? 8 : (Bits == 5 ? 4 : 2);
@@ -73,7 +75,8 @@ struct Avx512Vec {
     I sum = _mm512_setzero_si512();
     for (int i = 0; i < N; i += run) {
       I pairs16 = _mm512_maddubs_epi16(w[i], splat4(x + 4 * i));
-      for (int k = 1; k < run; ++k) pairs16 = _mm512_add_epi16(pairs16, _mm512_maddubs_epi16(w[i + k], splat4(x + 4 * (i + k))));
+      for (int k = 1; k < run; ++k)
+        pairs16 = _mm512_add_epi16(pairs16, _mm512_maddubs_epi16(w[i + k], splat4(x + 4 * (i + k))));
       sum = _mm512_add_epi32(sum, _mm512_madd_epi16(pairs16, scale));
     }
     return sum;
@@ -85,7 +88,8 @@ struct Avx512Vec {
   }
   template <int Bits>
   APR_INLINE I dot32_scaled(const I w[8], const int8_t* x, const I sc[2]) {
-    return _mm512_add_epi32(dot_scaled<Bits, 4>(w, x, pairs(sc[0], sc[0])), dot_scaled<Bits, 4>(w + 4, x + 16, pairs(sc[1], sc[1])));
+    return _mm512_add_epi32(dot_scaled<Bits, 4>(w, x, pairs(sc[0], sc[0])),
+                            dot_scaled<Bits, 4>(w + 4, x + 16, pairs(sc[1], sc[1])));
   }
   // |w| * (x with the sign of w): 2 * 128 * 127 = 32512 fits.
   APR_INLINE I dot32_signed(const I w[8], const int8_t* x) {
@@ -102,8 +106,12 @@ struct Avx512Vec {
   APR_INLINE I add(I a, I b) { return _mm512_add_epi32(a, b); }
   APR_INLINE I sub(I a, I b) { return _mm512_sub_epi32(a, b); }
   APR_INLINE I mul(I a, I b) { return _mm512_mullo_epi32(a, b); }
-  APR_INLINE I load_u8(const uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
-  APR_INLINE I load_i8(const uint8_t* p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+  APR_INLINE I load_u8(const uint8_t* p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  APR_INLINE I load_i8(const uint8_t* p) {
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
   APR_INLINE F to_f(I a) { return _mm512_cvtepi32_ps(a); }
   APR_INLINE F splat_f(float x) { return _mm512_set1_ps(x); }
   APR_INLINE F mul(F a, F b) { return _mm512_mul_ps(a, b); }
@@ -111,7 +119,9 @@ struct Avx512Vec {
   APR_INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   APR_INLINE F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
   APR_INLINE F load_f32(const uint8_t* p) { return _mm512_loadu_ps(p); }
-  APR_INLINE F load_f16(const uint8_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+  APR_INLINE F load_f16(const uint8_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
   APR_INLINE F load_bf16(const uint8_t* p) {
     const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(raw), 16));

@@ -1,5 +1,5 @@
-// The vector interface of the panel kernels in plain C++, with any number of lanes: the reference of the others, and what
-// runs on a machine that has none of them. A vector is N lanes of 4 bytes; a lane is one row of a panel.
+// The vector interface of the panel kernels in plain C++, with any number of lanes: the reference of the others, and
+// what runs on a machine that has none of them. A vector is N lanes of 4 bytes; a lane is one row of a panel.
 namespace apr::kernels {
 namespace {
 
@@ -64,7 +64,9 @@ struct PortableVec {
   }
   /// start + the sum over 32 weights (8 dwords) of w * x, w unsigned below 2^Bits, exact.
   template <int Bits>
-  static I dot32(const I w[8], const int8_t* x, int32_t start = 0) { return dot_unsigned(w, x, 0, 32, start); }
+  static I dot32(const I w[8], const int8_t* x, int32_t start = 0) {
+    return dot_unsigned(w, x, 0, 32, start);
+  }
   /// The same with a factor for each half of 16.
   template <int Bits>
   static I dot32_scaled(const I w[8], const int8_t* x, const I sc[2]) {
@@ -81,13 +83,15 @@ struct PortableVec {
   /// Two int16 a lane.
   static I pairs(I low, I high) {
     for (int i = 0; i < N; ++i)
-      low.v[i] = static_cast<int32_t>((static_cast<uint32_t>(low.v[i]) & 0xFFFFU) | static_cast<uint32_t>(high.v[i]) << 16);
+      low.v[i] =
+          static_cast<int32_t>((static_cast<uint32_t>(low.v[i]) & 0xFFFFU) | static_cast<uint32_t>(high.v[i]) << 16);
     return low;
   }
   /// low * two[0] + high * two[1]
   static I mul_pairs(I a, const int16_t* two) {
     for (int i = 0; i < N; ++i)
-      a.v[i] = static_cast<int16_t>(static_cast<uint32_t>(a.v[i])) * two[0] + static_cast<int16_t>(static_cast<uint32_t>(a.v[i]) >> 16) * two[1];
+      a.v[i] = static_cast<int16_t>(static_cast<uint32_t>(a.v[i])) * two[0] +
+               static_cast<int16_t>(static_cast<uint32_t>(a.v[i]) >> 16) * two[1];
     return a;
   }
   static I add(I a, I b) {

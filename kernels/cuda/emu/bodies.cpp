@@ -14,8 +14,7 @@ namespace apr::kernels::cuda::emu {
 Emulator::Body body(KernelId kernel) {
   switch (kernel) {
 #define APR_KERNEL_CASE(symbol, function) \
-  case KernelId::symbol:                  \
-    return [](const void* params) { function(*static_cast<const symbol##Params*>(params)); };
+  case KernelId::symbol: return [](const void* params) { function(*static_cast<const symbol##Params*>(params)); };
     APR_KERNEL_CASE(Repack, apr_repack)
     APR_KERNEL_CASE(Expand, apr_expand)
     APR_KERNEL_CASE(Embed, apr_embed)

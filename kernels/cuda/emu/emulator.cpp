@@ -58,7 +58,8 @@ void Emulator::State::run_thread(FiberThread& thread) {
   try {
     body(launch->params.data());
     if (launch->early && !thread.waited) {
-      fail("a thread of an early launch ended without waiting for the launches before it", "wait_early()", "a call", "none");
+      fail("a thread of an early launch ended without waiting for the launches before it", "wait_early()", "a call",
+           "none");
     }
   } catch (const boost::context::detail::forced_unwind&) {
     throw;
@@ -166,7 +167,8 @@ void Emulator::State::report_deadlock() {
   for (std::size_t i = 0; i < n_threads; ++i) {
     if (threads[i]->status == Status::Done) continue;
     const bool barrier = threads[i]->status == Status::AtBarrier;
-    const std::uint32_t here = barrier ? n_at_barrier : static_cast<std::uint32_t>(std::popcount(warps[i / 32].arrived));
+    const std::uint32_t here =
+        barrier ? n_at_barrier : static_cast<std::uint32_t>(std::popcount(warps[i / 32].arrived));
     cancel_all();
     ids.thread = static_cast<int>(i);
     fail("a barrier is never completed", barrier ? "sync()" : "warp operation",
@@ -197,15 +199,9 @@ void Emulator::State::run_launch(const Launch& what, Body with, std::uint64_t se
 
 namespace emu {
 
-const Ids& ids() {
-  return machine->ids;
-}
-Region* shared_region() {
-  return &machine->shared;
-}
-std::uintptr_t shared_base() {
-  return machine->shared.base;
-}
+const Ids& ids() { return machine->ids; }
+Region* shared_region() { return &machine->shared; }
+std::uintptr_t shared_base() { return machine->shared.base; }
 Region* find_region(std::uintptr_t address) {
   const auto after = machine->regions.upper_bound(address);
   if (after != machine->regions.begin()) {
@@ -238,8 +234,8 @@ void collective(Collective kind, void* lane_data, void (*combine)(void** lanes))
   const auto first = static_cast<std::size_t>(m.ids.thread) - lane;
   WarpMeeting& meeting = m.warps[first / 32];
   if (meeting.arrived != 0 && meeting.kind != kind) {
-    m.fail("lanes of one warp meet in different operations", "warp operation", fmt::format("{}", static_cast<int>(meeting.kind)),
-           fmt::format("{}", static_cast<int>(kind)));
+    m.fail("lanes of one warp meet in different operations", "warp operation",
+           fmt::format("{}", static_cast<int>(meeting.kind)), fmt::format("{}", static_cast<int>(kind)));
   }
   meeting.kind = kind;
   meeting.lanes[lane] = lane_data;
@@ -259,9 +255,7 @@ void collective(Collective kind, void* lane_data, void (*combine)(void** lanes))
   }
 }
 
-void dependency_wait() {
-  machine->current->waited = true;
-}
+void dependency_wait() { machine->current->waited = true; }
 
 void memory_fence() {
   Emulator::State& m = *machine;
@@ -286,15 +280,9 @@ std::uint32_t atomic_add(Region* region, std::uintptr_t address, std::uint32_t v
   return old;
 }
 
-void on_read(Region* region, std::uintptr_t address, std::size_t bytes) {
-  machine->read(region, address, bytes);
-}
-void on_write(Region* region, std::uintptr_t address, std::size_t bytes) {
-  machine->write(region, address, bytes);
-}
-void on_prefetch(Region* region, std::uintptr_t address) {
-  machine->check_range(region, address, 1, "a prefetch");
-}
+void on_read(Region* region, std::uintptr_t address, std::size_t bytes) { machine->read(region, address, bytes); }
+void on_write(Region* region, std::uintptr_t address, std::size_t bytes) { machine->write(region, address, bytes); }
+void on_prefetch(Region* region, std::uintptr_t address) { machine->check_range(region, address, 1, "a prefetch"); }
 
 }  // namespace emu
 

@@ -1,5 +1,5 @@
-// The stack of a fiber, and what AddressSanitizer has to be told of it: without knowing which stack runs, it takes what an
-// exception on a fiber left behind for poison. Without that sanitizer the functions are empty.
+// The stack of a fiber, and what AddressSanitizer has to be told of it: without knowing which stack runs, it takes what
+// an exception on a fiber left behind for poison. Without that sanitizer the functions are empty.
 #pragma once
 #include <boost/context/fixedsize_stack.hpp>
 #include <cstddef>

@@ -31,7 +31,8 @@ struct FiberThread {
   void go_back();
   Status status = Status::Done;
   bool begun = false, cancelled = false, waited = false;
-  std::uint32_t known_block = 0, known_warp = 0;  // accesses of the block (warp) before this time are ordered before ours
+  std::uint32_t known_block = 0,
+                known_warp = 0;  // accesses of the block (warp) before this time are ordered before ours
   std::uint32_t fence_time = 0, atomic_time = 0;  // of its last fence and last atomic
   std::exception_ptr failure;
 };

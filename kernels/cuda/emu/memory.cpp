@@ -12,7 +12,8 @@
 
 namespace apr::kernels::cuda {
 
-void Emulator::State::check_range(const emu::Region* region, std::uintptr_t address, std::size_t bytes, const char* what) {
+void Emulator::State::check_range(const emu::Region* region, std::uintptr_t address, std::size_t bytes,
+                                  const char* what) {
   if (region == nullptr) fail(fmt::format("{} through a null pointer", what), "null", "memory", "null");
   const std::uintptr_t offset = address - region->base;  // wraps below the base: then it is huge
   if (offset > region->bytes || bytes > region->bytes - offset) {
@@ -28,8 +29,8 @@ void Emulator::State::check_range(const emu::Region* region, std::uintptr_t addr
 
 void Emulator::State::check_waited(const emu::Region& region, const char* what) {
   if (!launch->early || region.shared || region.kind == MemoryKind::Constant || current->waited) return;
-  fail(fmt::format("{} of memory of earlier launches before the wait for them", what), region.name, "after wait_early()",
-       "before");
+  fail(fmt::format("{} of memory of earlier launches before the wait for them", what), region.name,
+       "after wait_early()", "before");
 }
 
 /// Whether an access at `time` by `other_thread` of block `other_run` happened before what the running thread does now.
@@ -60,12 +61,12 @@ void Emulator::State::read(emu::Region* region, std::uintptr_t address, std::siz
       fail("a read of shared memory that nobody wrote", region->name, "written", fmt::format("byte {}", i));
     }
     if (at.write_run >= oldest && !ordered(at.write_run, at.write_time, at.writer, false, false)) {
-      fail("a race: a read of what another thread wrote without a barrier between", region->name,
-           "a barrier", fmt::format("byte {}, written by thread {}", i, at.writer));
+      fail("a race: a read of what another thread wrote without a barrier between", region->name, "a barrier",
+           fmt::format("byte {}, written by thread {}", i, at.writer));
     }
     const auto self = static_cast<std::uint16_t>(ids.thread);
     if (at.read_run < oldest || (!at.many_reading_blocks && ordered(at.read_run, at.read_time, at.reader,
-                                                                     !at.many_reading_warps, at.many_readers))) {
+                                                                    !at.many_reading_warps, at.many_readers))) {
       at.many_readers = at.many_reading_warps = at.many_reading_blocks = false;  // those reads are ordered before us
     } else {
       if (at.read_run != run) at.many_reading_blocks = true;
@@ -92,8 +93,8 @@ void Emulator::State::write(emu::Region* region, std::uintptr_t address, std::si
       fail("a race: two threads write one place without a barrier between", region->name, "a barrier",
            fmt::format("byte {}, written by thread {}", i, at.writer));
     }
-    if (at.read_run >= oldest &&
-        (at.many_reading_blocks || !ordered(at.read_run, at.read_time, at.reader, !at.many_reading_warps, at.many_readers))) {
+    if (at.read_run >= oldest && (at.many_reading_blocks || !ordered(at.read_run, at.read_time, at.reader,
+                                                                     !at.many_reading_warps, at.many_readers))) {
       fail("a race: a write to what another thread reads without a barrier between", region->name, "a barrier",
            fmt::format("byte {}, read by thread {}", i, at.reader));
     }
@@ -115,7 +116,7 @@ std::uint32_t float_to_half(float x) {
   const std::uint32_t bits = as_bits(x), sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7FFFFFFFu;
   if (magnitude > 0x7F800000u) return sign | 0x7FFFu;
   if (magnitude >= 0x477FF000u) return sign | 0x7C00u;  // rounds to 65536 or more
-  if (magnitude < 0x38800000u) {                         // subnormal: in units of 2^-24
+  if (magnitude < 0x38800000u) {                        // subnormal: in units of 2^-24
     const auto units = static_cast<std::uint32_t>(std::nearbyint(as_float(magnitude) * 0x1p24F));
     return sign | units;
   }

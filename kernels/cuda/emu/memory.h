@@ -1,9 +1,9 @@
 // Checked memory of the emulator: buffers, and who touched each byte when.
 //
-// Time is one counter that every barrier, warp operation, fence and atomic moves on. An access is ordered behind another
-// thread's when a barrier of both came between: of the block, of the warp, or (between blocks) a fence and an atomic of
-// the one and later an atomic and a fence of the other. Two accesses to one byte, one of them a write, that are not
-// ordered are a race, whatever order the emulator happened to run them in.
+// Time is one counter that every barrier, warp operation, fence and atomic moves on. An access is ordered behind
+// another thread's when a barrier of both came between: of the block, of the warp, or (between blocks) a fence and an
+// atomic of the one and later an atomic and a fence of the other. Two accesses to one byte, one of them a write, that
+// are not ordered are a race, whatever order the emulator happened to run them in.
 #pragma once
 #include <cstddef>
 #include <cstdint>

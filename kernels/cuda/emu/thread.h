@@ -51,7 +51,9 @@ class Reference {
     *at_ = value;
     return *this;
   }
-  const Reference& operator=(const Reference& other) const { return *this = static_cast<std::remove_const_t<T>>(other); }
+  const Reference& operator=(const Reference& other) const {
+    return *this = static_cast<std::remove_const_t<T>>(other);
+  }
   const Reference& operator+=(std::remove_const_t<T> value) const {
     return *this = static_cast<std::remove_const_t<T>>(static_cast<std::remove_const_t<T>>(*this) + value);
   }
@@ -99,7 +101,8 @@ using Shared = Pointer<T>;
 template <class T>
 Pointer<T> global(std::uint64_t address) {
   if (address == 0) return {};
-  return {emu::find_region(static_cast<std::uintptr_t>(address)), reinterpret_cast<T*>(static_cast<std::uintptr_t>(address))};
+  return {emu::find_region(static_cast<std::uintptr_t>(address)),
+          reinterpret_cast<T*>(static_cast<std::uintptr_t>(address))};
 }
 template <class T>
 Pointer<T> shared(int offset) {

@@ -37,13 +37,16 @@ struct CudaOptions {
 };
 
 /// Plans and takes all device memory, loads the weights, captures the graph of one token. The plan must outlive it.
-/// options.memory_limit_bytes bounds device memory (0: what is free). Throws ModelLoad (does not fit, with the numbers),
-/// Unsupported (a plan, a shape or a device that the kernels do not know) and Inference (a driver call failed).
+/// options.memory_limit_bytes bounds device memory (0: what is free). Throws ModelLoad (does not fit, with the
+/// numbers), Unsupported (a plan, a shape or a device that the kernels do not know) and Inference (a driver call
+/// failed).
 [[nodiscard]] std::unique_ptr<Executor> make_cuda_executor(const model::Plan& plan, const ExecutorOptions& options,
-                                                           std::shared_ptr<Driver> driver, const CudaOptions& cuda = {});
+                                                           std::shared_ptr<Driver> driver,
+                                                           const CudaOptions& cuda = {});
 
 /// On the driver of this machine. `why` gets the device, for the reader. Throws Unsupported when this build has no CUDA
-/// part, when there is no driver, no device or one that is too old, each with what is missing; and as make_cuda_executor.
+/// part, when there is no driver, no device or one that is too old, each with what is missing; and as
+/// make_cuda_executor.
 [[nodiscard]] std::unique_ptr<Executor> make_native_executor(const model::Plan& plan, const ExecutorOptions& options,
                                                              std::string& why);
 

@@ -74,7 +74,8 @@ void DecodeLoop::write_state(const DecodeRequest& request) {
   kc::Sequence sequence{};
   sequence.rng = request.state.rng;
   sequence.n_accepted = static_cast<std::uint32_t>(request.state.recent.size());
-  sequence.n_left = request.n_predict ? static_cast<std::int32_t>(std::min<std::uint32_t>(*request.n_predict, INT32_MAX)) : -1;
+  sequence.n_left =
+      request.n_predict ? static_cast<std::int32_t>(std::min<std::uint32_t>(*request.n_predict, INT32_MAX)) : -1;
   send(B::Sequences, &sequence, sizeof sequence);
   const kc::Column column{0, static_cast<std::int32_t>(request.position) - 1, 0, 0};
   send(B::Columns, &column, sizeof column);
@@ -133,7 +134,8 @@ void DecodeLoop::require_sound(const Mail& mail) const {
   throw Error(ErrorCode::Inference, "a logit is not a number that can be sampled from")
       .in(fmt::format("logits[{}]", mail.sequence.error_index))
       .want("finite, or -infinity for a banned token")
-      .got(fmt::format("error {} of the sampler on the device after {} tokens", mail.sequence.error, mail.sequence.n_produced));
+      .got(fmt::format("error {} of the sampler on the device after {} tokens", mail.sequence.error,
+                       mail.sequence.n_produced));
 }
 
 std::span<const std::int32_t> DecodeLoop::next() {

@@ -41,7 +41,7 @@ class DecodeLoop final : public DeviceDecoder {
   PlannedLaunch sample_;
   OwnedGraphExec graph_;
   std::vector<PlannedLaunch> step_;
-  std::vector<std::int32_t> tokens_;  // of the last next()
+  std::vector<std::int32_t> tokens_;           // of the last next()
   std::uint64_t n_sent_ = 0, n_received_ = 0;  // bursts
   std::uint32_t n_read_ = 0;                   // tokens taken from the ring
   std::uint64_t rng_ = 0;

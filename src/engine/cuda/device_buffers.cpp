@@ -11,9 +11,7 @@ namespace {
 
 using kernels::cuda::tile_cols;
 
-std::uint64_t padded(std::uint64_t width) {
-  return (width + tile_cols - 1) / tile_cols * tile_cols;
-}
+std::uint64_t padded(std::uint64_t width) { return (width + tile_cols - 1) / tile_cols * tile_cols; }
 
 }  // namespace
 
@@ -38,20 +36,20 @@ void DeviceBuffers::plan(MemoryPool& pool) {
   attention.head.head_dim = static_cast<std::int32_t>(h.head_dim);
   attention.head.n_columns = static_cast<std::int32_t>(n_batch_);
   attention.n_splits = n_splits_;
-  work(columns * h.n_embd * f32);                                     // X
-  work(columns * h.n_embd * f32);                                     // Y
+  work(columns * h.n_embd * f32);                                         // X
+  work(columns * h.n_embd * f32);                                         // Y
   work(columns * (h.q_width() + std::uint64_t{2} * h.kv_width()) * f32);  // Qkv
-  work(static_cast<std::uint64_t>(n_logit_rows_) * h.n_vocab * f32);  // Logits
+  work(static_cast<std::uint64_t>(n_logit_rows_) * h.n_vocab * f32);      // Logits
   work(columns * sizeof(kernels::cuda::Column));
   work(sizeof(kernels::cuda::Sequence));
   work(kRingSize * sizeof(std::int32_t));
-  work(kMaxPenaltyWindow * sizeof(std::int32_t));                     // Recent
-  work(h.n_vocab * sizeof(std::int32_t));                             // Counts
+  work(kMaxPenaltyWindow * sizeof(std::int32_t));  // Recent
+  work(h.n_vocab * sizeof(std::int32_t));          // Counts
   work(kMaxEndTokens * sizeof(std::int32_t));
   work(kernels::cuda::sample_scratch_elements(static_cast<std::int32_t>(h.n_vocab)) * sizeof(std::uint64_t));
   work(kernels::cuda::attention_partial_elements(attention) * f32);
-  work(columns * h.n_kv_heads * sizeof(std::uint32_t));               // Tickets
-  work(StagingRing::kSlots * slot_bytes_);                            // Staging
+  work(columns * h.n_kv_heads * sizeof(std::uint32_t));  // Tickets
+  work(StagingRing::kSlots * slot_bytes_);               // Staging
   for (const std::uint64_t width : {padded(h.n_embd), padded(h.q_width()), padded(h.n_ffn)}) {
     work(columns * width);             // q
     work(columns * width / 32 * f32);  // d
@@ -73,8 +71,8 @@ void DeviceBuffers::plan(MemoryPool& pool) {
 
 void DeviceBuffers::load(Driver& driver, const MemoryPool& pool, StagingRing& ring, Stream stream) const {
   // Activations past the width of a row, tickets and counts are read before anything wrote them.
-  for (const Region region : {InputQ, InputD, InputS, InputX, AttendedQ, AttendedD, AttendedS, AttendedX, GatedQ, GatedD,
-                              GatedS, GatedX, Tickets, Recent, Counts, EndTokens, Sequences, Columns, Ring}) {
+  for (const Region region : {InputQ, InputD, InputS, InputX, AttendedQ, AttendedD, AttendedS, AttendedX, GatedQ,
+                              GatedD, GatedS, GatedX, Tickets, Recent, Counts, EndTokens, Sequences, Columns, Ring}) {
     APR_CUDA(driver, fill(at(pool, region), 0, pool.n_bytes(regions_[region]), stream));
   }
   for (std::size_t i = 0; i < plan_.ropes.size(); ++i) {
@@ -85,11 +83,10 @@ void DeviceBuffers::load(Driver& driver, const MemoryPool& pool, StagingRing& ri
 }
 
 const char* DeviceBuffers::name(Region region) noexcept {
-  constexpr const char* kNames[] = {"x",          "y",          "qkv",        "logits",     "columns",  "sequences",
-                                    "ring",       "recent",     "counts",     "end_tokens", "scratch",  "partial",
-                                    "tickets",    "staging",    "input.q",    "input.d",    "input.s",  "input.x",
-                                    "attended.q", "attended.d", "attended.s", "attended.x", "gated.q",  "gated.d",
-                                    "gated.s",    "gated.x"};
+  constexpr const char* kNames[] = {
+      "x",          "y",          "qkv",        "logits",     "columns", "sequences", "ring",    "recent",  "counts",
+      "end_tokens", "scratch",    "partial",    "tickets",    "staging", "input.q",   "input.d", "input.s", "input.x",
+      "attended.q", "attended.d", "attended.s", "attended.x", "gated.q", "gated.d",   "gated.s", "gated.x"};
   static_assert(std::size(kNames) == kRegions);
   return kNames[region];
 }

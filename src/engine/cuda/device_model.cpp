@@ -20,7 +20,9 @@ ExecutorOptions resolved_for_device(const model::Plan& plan, ExecutorOptions opt
   options = resolved(plan, options);
   if (options.n_sequences != 1) throw Error(ErrorCode::Unsupported, "CUDA runs one sequence").in("n_sequences");
   if (options.kv_type != TensorType::F16)
-    throw Error(ErrorCode::Unsupported, "CUDA keeps keys and values in f16").in("--kv-type").got(std::string(name(options.kv_type)));
+    throw Error(ErrorCode::Unsupported, "CUDA keeps keys and values in f16")
+        .in("--kv-type")
+        .got(std::string(name(options.kv_type)));
   options.memory_limit_bytes = limit;
   return options;
 }

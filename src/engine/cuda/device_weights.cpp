@@ -16,9 +16,7 @@ using model::kNone;
 using model::Op;
 using model::Weight;
 
-std::uint64_t positive(std::int64_t n) {
-  return n > 0 ? static_cast<std::uint64_t>(n) : 0;
-}
+std::uint64_t positive(std::int64_t n) { return n > 0 ? static_cast<std::uint64_t>(n) : 0; }
 
 /// Elements [first, first + out.size()) in storage order; the weight was checked when the plan was built.
 void decode_or_throw(const Weight& weight, std::uint64_t first, std::span<float> out) {
@@ -50,7 +48,8 @@ DeviceWeights::DeviceWeights(const model::Plan& plan, const std::vector<FusedOp>
     entry.type = tiled ? weight.type : TensorType::F16;
     entry.row_bytes = tiled ? weight.row_bytes() : 2 * positive(weight.n_cols);
     if (!tiled)
-      notes_.push_back(fmt::format("{}: {} has no layout on the device and is held as F16", weight.name, name(weight.type)));
+      notes_.push_back(
+          fmt::format("{}: {} has no layout on the device and is held as F16", weight.name, name(weight.type)));
     slot_bytes_ = std::max(slot_bytes_, positive(tile_rows) * entry.row_bytes);
   }
 }
@@ -60,10 +59,10 @@ void DeviceWeights::plan(MemoryPool& pool) {
     Entry& entry = entries_[i];
     const Weight& weight = plan_.weights[i];
     if (entry.form == Form::Unused) continue;
-    entry.region = pool.plan(MemoryUse::Weights,
-                             entry.form == Form::Vector
-                                 ? sizeof(float) * positive(weight.n_cols)
-                                 : kernels::cuda::tiles_bytes(entry.type, weight.n_rows, weight.n_cols));
+    entry.region =
+        pool.plan(MemoryUse::Weights, entry.form == Form::Vector
+                                          ? sizeof(float) * positive(weight.n_cols)
+                                          : kernels::cuda::tiles_bytes(entry.type, weight.n_rows, weight.n_cols));
   }
 }
 
@@ -91,8 +90,8 @@ void DeviceWeights::load_matrix(const Weight& weight, const Entry& entry, Device
   std::vector<std::uint16_t> halves(row.size());
   for (std::int64_t first = 0; first < weight.n_rows; first += rows_per_slot) {
     const std::int64_t n_rows = std::min(rows_per_slot, weight.n_rows - first);
-    std::span<const std::byte> bytes = weight.bytes.subspan(positive(first) * weight.row_bytes(),
-                                                            positive(n_rows) * weight.row_bytes());
+    std::span<const std::byte> bytes =
+        weight.bytes.subspan(positive(first) * weight.row_bytes(), positive(n_rows) * weight.row_bytes());
     if (entry.type != weight.type) {
       converted.clear();
       for (std::int64_t r = first; r < first + n_rows; ++r) {

@@ -1,5 +1,5 @@
-// The weights of a plan in device memory: matrices as tiles, repacked by the device from the rows of the file; norms and
-// biases as f32.
+// The weights of a plan in device memory: matrices as tiles, repacked by the device from the rows of the file; norms
+// and biases as f32.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -25,11 +25,14 @@ class DeviceWeights {
   void load(const MemoryPool& pool, KernelSet& kernels, StagingRing& ring, Stream stream);
 
   /// A matrix as the kernels take it; `out_offset` of its first output.
-  [[nodiscard]] kernels::cuda::Matrix matrix(const MemoryPool& pool, const model::Op& op, std::int32_t out_offset) const;
+  [[nodiscard]] kernels::cuda::Matrix matrix(const MemoryPool& pool, const model::Op& op,
+                                             std::int32_t out_offset) const;
   /// Address of a norm or bias; 0 for kNone.
   [[nodiscard]] DevicePtr vector(const MemoryPool& pool, std::int32_t weight) const;
   /// The type of a matrix on the device.
-  [[nodiscard]] TensorType type(std::int32_t weight) const { return entries_.at(static_cast<std::size_t>(weight)).type; }
+  [[nodiscard]] TensorType type(std::int32_t weight) const {
+    return entries_.at(static_cast<std::size_t>(weight)).type;
+  }
   /// Numbers of the regions, to name them: by index of Plan::weights; nothing where a weight is not used.
   [[nodiscard]] std::optional<std::size_t> region(std::size_t weight) const;
   /// One line for each matrix without a layout of its own on the device.

@@ -16,12 +16,12 @@ class NativeDriver final : public Driver {
   /// Null with the reason when a symbol is missing. Takes the handle.
   static std::unique_ptr<Driver> load(void* library, std::string& reason) {
     std::unique_ptr<NativeDriver> driver(new NativeDriver(library));
-#define APR_DRIVER_CALL(method, symbol, parameters, arguments)                                    \
-  if (void* address = ::dlsym(library, #symbol); address != nullptr) {                            \
-    driver->method##_ = reinterpret_cast<decltype(driver->method##_)>(address);                   \
-  } else {                                                                                        \
-    reason = "the CUDA driver is too old: it has no " #symbol " (CUDA 12.3 or newer is needed)";  \
-    return nullptr;                                                                               \
+#define APR_DRIVER_CALL(method, symbol, parameters, arguments)                                   \
+  if (void* address = ::dlsym(library, #symbol); address != nullptr) {                           \
+    driver->method##_ = reinterpret_cast<decltype(driver->method##_)>(address);                  \
+  } else {                                                                                       \
+    reason = "the CUDA driver is too old: it has no " #symbol " (CUDA 12.3 or newer is needed)"; \
+    return nullptr;                                                                              \
   }
 #define APR_DRIVER_RELEASE APR_DRIVER_CALL
 #include "driver_calls.def"

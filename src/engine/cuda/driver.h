@@ -11,8 +11,8 @@
 
 namespace apr::engine::cuda {
 
-using Result = int;         // CUresult
-using Device = int;         // CUdevice
+using Result = int;               // CUresult
+using Device = int;               // CUdevice
 using DevicePtr = std::uint64_t;  // CUdeviceptr
 using Context = struct ContextObject*;
 using Stream = struct StreamObject*;
@@ -68,17 +68,18 @@ class Driver {
   [[nodiscard]] virtual bool is_hardware() const noexcept = 0;
 };
 
-/// Opens libcuda.so.1 (or `library`, for tests). Null with the reason when there is none, or it is too old to have every call.
+/// Opens libcuda.so.1 (or `library`, for tests). Null with the reason when there is none, or it is too old to have
+/// every call.
 [[nodiscard]] std::unique_ptr<Driver> load_driver(std::string& reason, const char* library = "libcuda.so.1");
 
 /// Throws Inference with the call, its place in the source, and the driver's name and text of the code.
 [[noreturn]] void driver_failed(Driver& driver, Result code, const char* call, const char* file, int line);
 
 /// Every call of the driver goes through this: APR_CUDA(driver, memory_alloc(&address, n_bytes)).
-#define APR_CUDA(driver, call)                                                                             \
-  do {                                                                                                     \
-    if (const ::apr::engine::cuda::Result apr_cuda_result = (driver).call; apr_cuda_result != 0)            \
-      ::apr::engine::cuda::driver_failed((driver), apr_cuda_result, #call, __FILE__, __LINE__);             \
+#define APR_CUDA(driver, call)                                                                   \
+  do {                                                                                           \
+    if (const ::apr::engine::cuda::Result apr_cuda_result = (driver).call; apr_cuda_result != 0) \
+      ::apr::engine::cuda::driver_failed((driver), apr_cuda_result, #call, __FILE__, __LINE__);  \
   } while (false)
 
 }  // namespace apr::engine::cuda

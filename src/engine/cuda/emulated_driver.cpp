@@ -10,8 +10,8 @@ namespace apr::engine::cuda {
 
 struct StreamObject {
   std::deque<std::function<Result()>> work;
-  std::uint64_t n_done = 0;   // entries that ran
-  Result error = kSuccess;    // of the first that failed: stays, as on a GPU
+  std::uint64_t n_done = 0;  // entries that ran
+  Result error = kSuccess;   // of the first that failed: stays, as on a GPU
   Graph capture = nullptr;
 };
 struct EventObject {
@@ -42,9 +42,7 @@ std::pair<std::unique_ptr<std::byte[]>, std::byte*> poisoned(std::size_t n_bytes
   return {std::move(block), static_cast<std::byte*>(at)};
 }
 
-std::byte* host_pointer(DevicePtr address) {
-  return reinterpret_cast<std::byte*>(address);
-}
+std::byte* host_pointer(DevicePtr address) { return reinterpret_cast<std::byte*>(address); }
 
 /// Removes a handle and destroys its object.
 template <class Handle>
@@ -124,9 +122,7 @@ Result EmulatedDriver::run_kernel(const void* kernel, const LaunchConfig& config
   }
 }
 
-Result EmulatedDriver::init(unsigned) {
-  return kSuccess;
-}
+Result EmulatedDriver::init(unsigned) { return kSuccess; }
 Result EmulatedDriver::driver_version(int* version) {
   *version = 13000;
   return kSuccess;
@@ -147,27 +143,14 @@ Result EmulatedDriver::device_name(char* name, int length, Device) {
 }
 Result EmulatedDriver::device_attribute(int* value, int attribute, Device) {
   switch (attribute) {
-    case kAttributeWarpSize:
-      *value = 32;
-      return kSuccess;
-    case kAttributeMultiprocessors:
-      *value = device_.multiprocessors;
-      return kSuccess;
-    case kAttributeL2Bytes:
-      *value = 50 << 20;
-      return kSuccess;
-    case kAttributeComputeMajor:
-      *value = device_.compute_major;
-      return kSuccess;
-    case kAttributeComputeMinor:
-      *value = device_.compute_minor;
-      return kSuccess;
+    case kAttributeWarpSize: *value = 32; return kSuccess;
+    case kAttributeMultiprocessors: *value = device_.multiprocessors; return kSuccess;
+    case kAttributeL2Bytes: *value = 50 << 20; return kSuccess;
+    case kAttributeComputeMajor: *value = device_.compute_major; return kSuccess;
+    case kAttributeComputeMinor: *value = device_.compute_minor; return kSuccess;
     case kAttributeSharedPerMultiprocessor:
-    case kAttributeSharedPerBlockOptin:
-      *value = static_cast<int>(device_.shared_per_block);
-      return kSuccess;
-    default:
-      return kInvalidValue;
+    case kAttributeSharedPerBlockOptin: *value = static_cast<int>(device_.shared_per_block); return kSuccess;
+    default: return kInvalidValue;
   }
 }
 Result EmulatedDriver::device_memory(std::size_t* bytes, Device) {
@@ -184,9 +167,7 @@ Result EmulatedDriver::context_release(Device) {
   --counts_.contexts;
   return kSuccess;
 }
-Result EmulatedDriver::context_set(Context) {
-  return kSuccess;
-}
+Result EmulatedDriver::context_set(Context) { return kSuccess; }
 
 Result EmulatedDriver::memory_info(std::size_t* free_bytes, std::size_t* total_bytes) {
   *total_bytes = device_.memory_bytes;
@@ -262,9 +243,7 @@ Result EmulatedDriver::fill(DevicePtr to, unsigned char value, std::size_t n_byt
   });
 }
 
-Result EmulatedDriver::stream_create(Stream* stream, unsigned) {
-  return create(streams_, stream, counts_.streams);
-}
+Result EmulatedDriver::stream_create(Stream* stream, unsigned) { return create(streams_, stream, counts_.streams); }
 Result EmulatedDriver::stream_destroy(Stream stream) {
   if (!streams_.contains(stream)) return kInvalidValue;
   const Result result = flush(stream, UINT64_MAX);
@@ -277,9 +256,7 @@ Result EmulatedDriver::stream_destroy(Stream stream) {
 Result EmulatedDriver::stream_synchronize(Stream stream) {
   return streams_.contains(stream) ? flush(stream, UINT64_MAX) : kInvalidValue;
 }
-Result EmulatedDriver::event_create(Event* event, unsigned) {
-  return create(events_, event, counts_.events);
-}
+Result EmulatedDriver::event_create(Event* event, unsigned) { return create(events_, event, counts_.events); }
 Result EmulatedDriver::event_destroy(Event event) {
   if (!events_.contains(event)) return kInvalidValue;
   // Its entry in a stream refers to it.
@@ -306,12 +283,8 @@ Result EmulatedDriver::event_elapsed(float* milliseconds, Event start, Event end
   return kSuccess;
 }
 
-Result EmulatedDriver::module_load(Module* module, const void*) {
-  return create(modules_, module, counts_.modules);
-}
-Result EmulatedDriver::module_unload(Module module) {
-  return destroy(modules_, module, counts_.modules);
-}
+Result EmulatedDriver::module_load(Module* module, const void*) { return create(modules_, module, counts_.modules); }
+Result EmulatedDriver::module_unload(Module module) { return destroy(modules_, module, counts_.modules); }
 Result EmulatedDriver::module_function(Function* function, Module module, const char* name) {
   if (!modules_.contains(module)) return kInvalidValue;
   const void* kernel = runner_->find(name);
@@ -351,9 +324,7 @@ Result EmulatedDriver::graph_instantiate(GraphExec* exec, Graph graph, unsigned 
   (*exec)->nodes = graph->nodes;
   return kSuccess;
 }
-Result EmulatedDriver::graph_destroy(Graph graph) {
-  return destroy(graphs_, graph, counts_.graphs);
-}
+Result EmulatedDriver::graph_destroy(Graph graph) { return destroy(graphs_, graph, counts_.graphs); }
 Result EmulatedDriver::graph_launch(GraphExec exec, Stream stream) {
   if (!execs_.contains(exec)) return kInvalidValue;
   ++counts_.graph_launches;

@@ -43,7 +43,8 @@ struct EmulatedDevice {
 struct DriverCounts {
   std::uint64_t contexts = 0, allocations = 0, allocated_bytes = 0, pinned = 0, streams = 0, events = 0, modules = 0,
                 graphs = 0, graph_execs = 0;  // alive now
-  std::uint64_t memory_allocs = 0, host_writes = 0, host_reads = 0, launches = 0, graph_launches = 0;  // since the start
+  std::uint64_t memory_allocs = 0, host_writes = 0, host_reads = 0, launches = 0,
+                graph_launches = 0;  // since the start
   [[nodiscard]] std::uint64_t alive() const noexcept {
     return contexts + allocations + pinned + streams + events + modules + graphs + graph_execs;
   }

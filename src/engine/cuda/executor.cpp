@@ -148,7 +148,8 @@ void CudaExecutor::forward(std::span<const std::int32_t> tokens, std::uint32_t p
   n_past_ = position + static_cast<std::uint32_t>(tokens.size());
 }
 
-/// The best of several copies of a buffer far larger than the caches. The one allocation besides the pool; it is given back.
+/// The best of several copies of a buffer far larger than the caches. The one allocation besides the pool; it is given
+/// back.
 std::optional<DeviceRoofs> CudaExecutor::measure_device_roofs() {
   constexpr int kCopies = 9;
   model_.enter();
@@ -186,13 +187,15 @@ void CudaExecutor::report_not_finite(PassShape pass, std::uint32_t position) {
     // One launch runs several ops: they are named from the first to the last.
     const auto& ops = plan().ops;
     where = plan().op_name(ops[l.first_op]);
-    for (std::size_t i = l.first_op + 1; i < l.first_op + l.n_ops; ++i) where += fmt::format("+{}", model::name(ops[i].brick));
+    for (std::size_t i = l.first_op + 1; i < l.first_op + l.n_ops; ++i)
+      where += fmt::format("+{}", model::name(ops[i].brick));
     break;
   }
   throw Error(ErrorCode::Inference, "a computed value is not finite")
       .in(where)
       .want("finite numbers")
-      .got(fmt::format("NaN or infinity at positions {} to {}", position, position + static_cast<std::uint32_t>(pass.n_columns) - 1))
+      .got(fmt::format("NaN or infinity at positions {} to {}", position,
+                       position + static_cast<std::uint32_t>(pass.n_columns) - 1))
       .help("the weights of this layer may be damaged: `apr qa` and `apr diag` look at their values");
 }
 

@@ -9,9 +9,9 @@ namespace apr::engine::cuda {
 
 /// What fails and how.
 struct Fault {
-  std::uint64_t call = 0;       // the how manyth call fails, from 1; 0: none
-  Result code = kOutOfMemory;   // what it returns
-  bool lost = false;            // and so does every call after it: the device is gone
+  std::uint64_t call = 0;      // the how manyth call fails, from 1; 0: none
+  Result code = kOutOfMemory;  // what it returns
+  bool lost = false;           // and so does every call after it: the device is gone
 };
 
 /// Hands every call on to `inner`, except those that the fault takes. Something is given back even where the call that

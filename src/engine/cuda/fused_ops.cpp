@@ -113,14 +113,16 @@ class Fuser {
     op.after_attention = after_attention;
     while (next_is(OpKind::SelectRows)) {
       const Op& select = take(OpKind::SelectRows);
-      require(select.in == select.out && (select.in == x_ || select.in == projected_), "rows of the residual or the attention");
+      require(select.in == select.out && (select.in == x_ || select.in == projected_),
+              "rows of the residual or the attention");
     }
     matrix(op, projected_);
     op.n_product_ops = at_ - op.first;
     const std::int32_t y = op.matrices[0]->out;
     if (next_is(OpKind::RmsNorm)) {
       op.post_norm = &take(OpKind::RmsNorm);
-      require(op.post_norm->n_heads == 0 && op.post_norm->in == y && op.post_norm->out == y, "a norm of the block's result");
+      require(op.post_norm->n_heads == 0 && op.post_norm->in == y && op.post_norm->out == y,
+              "a norm of the block's result");
     }
     const Op& add = take(OpKind::Add);
     require(add.in == x_ && add.in2 == y && add.out == x_, "the sum with the residual row");
@@ -153,8 +155,6 @@ class Fuser {
 
 }  // namespace
 
-std::vector<FusedOp> fuse(const Plan& plan) {
-  return Fuser(plan).run();
-}
+std::vector<FusedOp> fuse(const Plan& plan) { return Fuser(plan).run(); }
 
 }  // namespace apr::engine::cuda

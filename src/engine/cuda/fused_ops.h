@@ -1,7 +1,8 @@
 // A plan's ops grouped as the CUDA kernels run them: the pattern behind every launch list.
 //
 //   Embed
-//   each layer:  Qkv     RmsNorm, MatMul x 3                                   norm, quantise, one product for all three
+//   each layer:  Qkv     RmsNorm, MatMul x 3                                   norm, quantise, one product for all
+//   three
 //                Attend  [RmsNorm of q, of k], Rope x 2, StoreKv, Attention
 //                Project [SelectRows ...], MatMul, [RmsNorm after the block], Add
 //                GateUp  RmsNorm, MatMul x 2, SiluMul or GeluMul
@@ -35,7 +36,8 @@ struct FusedOp {
   bool logit_rows = false;                // runs on the rows whose logits are wanted
 };
 
-/// Throws Unsupported, naming the op, where a plan has another order or other connections. `plan` must outlive the result.
+/// Throws Unsupported, naming the op, where a plan has another order or other connections. `plan` must outlive the
+/// result.
 [[nodiscard]] std::vector<FusedOp> fuse(const model::Plan& plan);
 
 }  // namespace apr::engine::cuda

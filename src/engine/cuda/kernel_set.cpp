@@ -60,8 +60,10 @@ void KernelSet::launch(const kernels::cuda::Launch& l, Stream stream) {
   attribute.id = kLaunchProgrammaticStreamSerialization;
   attribute.value.programmatic_stream_serialization_allowed = 1;
   const unsigned n_attributes = l.early && early_ ? 1 : 0;
-  const LaunchConfig config{l.grid[0], l.grid[1], l.grid[2], l.block, 1, 1, l.shared_bytes, stream,
-                            n_attributes == 0 ? nullptr : &attribute, n_attributes};
+  const LaunchConfig config{l.grid[0],      l.grid[1], l.grid[2],
+                            l.block,        1,         1,
+                            l.shared_bytes, stream,    n_attributes == 0 ? nullptr : &attribute,
+                            n_attributes};
   auto parameters = l.params;  // the driver copies them before the call returns
   void* pointers[] = {parameters.data()};
   APR_CUDA(driver_, launch(&config, entry.function, pointers, nullptr));

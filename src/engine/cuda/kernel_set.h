@@ -12,7 +12,8 @@ class KernelSet {
  public:
   /// Throws Unsupported when the build has no code for this device.
   KernelSet(Driver& driver, const DeviceInfo& device);
-  /// Puts a launch into the stream. `early` launches may start before the one in front of them ends, on devices that can.
+  /// Puts a launch into the stream. `early` launches may start before the one in front of them ends, on devices that
+  /// can.
   void launch(const kernels::cuda::Launch& launch, Stream stream);
   /// What launches are shaped for.
   [[nodiscard]] const kernels::cuda::DeviceShape& shape() const noexcept { return shape_; }

@@ -30,8 +30,7 @@ class LaunchList::Builder {
     p.out = at(B::X);
     p.n_columns = pass_.n_columns;
     p.scale = embed.scale;
-    add(kc::launch_embed(p), op.first, op.count, p.out,
-        static_cast<std::uint64_t>(p.n_columns) * h_.n_embd);
+    add(kc::launch_embed(p), op.first, op.count, p.out, static_cast<std::uint64_t>(p.n_columns) * h_.n_embd);
   }
 
   void qkv(const FusedOp& op) {
@@ -59,7 +58,8 @@ class LaunchList::Builder {
     p.window = static_cast<std::int32_t>(attention.window);
     p.fused = one_column() ? 1 : 0;
     p.scale = attention.scale;
-    const std::uint64_t elements = static_cast<std::uint64_t>(pass_.n_columns - 1) * static_cast<std::uint64_t>(p.out.stride) + h_.q_width();
+    const std::uint64_t elements =
+        static_cast<std::uint64_t>(pass_.n_columns - 1) * static_cast<std::uint64_t>(p.out.stride) + h_.q_width();
     if (one_column()) return add(kc::launch_attention(p, l_.shape_), op.first, op.count, p.out.x, elements);
     add(kc::launch_store_kv({p.head}), op.first, op.n_store_ops, 0, 0);
     add(kc::launch_attention(p, l_.shape_), op.first + op.n_store_ops, op.count - op.n_store_ops, p.out.x, elements);
@@ -75,7 +75,8 @@ class LaunchList::Builder {
     p.n_columns = n_columns;
     p.matrix[0] = l_.weights_.matrix(l_.pool_, *op.matrices[0], 0);
     // Behind GateUp the rows of the logits were moved to the front by it.
-    p.ready = l_.buffers_.activations(l_.pool_, op.after_attention ? B::AttendedQ : B::GatedQ, width, op.after_attention ? first : 0);
+    p.ready = l_.buffers_.activations(l_.pool_, op.after_attention ? B::AttendedQ : B::GatedQ, width,
+                                      op.after_attention ? first : 0);
     p.input = kc::LinearInput::Ready;
     if (op.after_attention && !quantised_by_attention()) quantise_attended(p, width);
     p.x_stride = p.ready.stride;
@@ -224,23 +225,12 @@ std::vector<PlannedLaunch> LaunchList::body(PassShape pass) const {
   for (const FusedOp& op : ops_) {
     if (pass.n_logits == 0 && op.logit_rows) break;
     switch (op.kind) {
-      case FusedKind::Embed:
-        builder.embed(op);
-        break;
-      case FusedKind::Qkv:
-        builder.qkv(op);
-        break;
-      case FusedKind::Attend:
-        builder.attend(op);
-        break;
-      case FusedKind::Project:
-        builder.project(op);
-        break;
-      case FusedKind::GateUp:
-        builder.gate_up(op);
-        break;
-      case FusedKind::Head:
-        break;
+      case FusedKind::Embed: builder.embed(op); break;
+      case FusedKind::Qkv: builder.qkv(op); break;
+      case FusedKind::Attend: builder.attend(op); break;
+      case FusedKind::Project: builder.project(op); break;
+      case FusedKind::GateUp: builder.gate_up(op); break;
+      case FusedKind::Head: break;
     }
   }
   return builder.take();

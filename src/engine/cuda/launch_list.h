@@ -35,8 +35,33 @@ class DeviceBuffers {
   void load(Driver& driver, const MemoryPool& pool, StagingRing& ring, Stream stream) const;
 
   enum Region : std::size_t {
-    X, Y, Qkv, Logits, Columns, Sequences, Ring, Recent, Counts, EndTokens, Scratch, Partial, Tickets, Staging,
-    InputQ, InputD, InputS, InputX, AttendedQ, AttendedD, AttendedS, AttendedX, GatedQ, GatedD, GatedS, GatedX, kRegions
+    X,
+    Y,
+    Qkv,
+    Logits,
+    Columns,
+    Sequences,
+    Ring,
+    Recent,
+    Counts,
+    EndTokens,
+    Scratch,
+    Partial,
+    Tickets,
+    Staging,
+    InputQ,
+    InputD,
+    InputS,
+    InputX,
+    AttendedQ,
+    AttendedD,
+    AttendedS,
+    AttendedX,
+    GatedQ,
+    GatedD,
+    GatedS,
+    GatedX,
+    kRegions
   };
   [[nodiscard]] static const char* name(Region region) noexcept;
   [[nodiscard]] DevicePtr at(const MemoryPool& pool, Region region) const { return pool.address(regions_.at(region)); }
@@ -59,8 +84,8 @@ class DeviceBuffers {
   std::uint64_t slot_bytes_;
   std::int32_t n_splits_, n_logit_rows_;
   std::vector<std::size_t> regions_;
-  std::vector<std::size_t> keys_, values_;   // by layer
-  std::vector<std::size_t> coarse_, fine_;   // by index of Plan::ropes
+  std::vector<std::size_t> keys_, values_;  // by layer
+  std::vector<std::size_t> coarse_, fine_;  // by index of Plan::ropes
 };
 
 /// Everything up to the head, and the head.

@@ -16,12 +16,19 @@ using model::OpKind;
 using model::RowSet;
 
 FastExecutor::FastExecutor(const model::Plan& plan, const ExecutorOptions& options)
-    : plan_(plan), options_(resolved(plan, options)), table_(kernels::active()), ops_(table_.ops), weights_(plan, ops_, options.repack),
-      name_(fmt::format("fast {}", table_.isa)), cache_memory_(nullptr, [](std::uint8_t* p) { std::free(p); }) {
+    : plan_(plan),
+      options_(resolved(plan, options)),
+      table_(kernels::active()),
+      ops_(table_.ops),
+      weights_(plan, ops_, options.repack),
+      name_(fmt::format("fast {}", table_.isa)),
+      cache_memory_(nullptr, [](std::uint8_t* p) { std::free(p); }) {
   for (const Op& op : plan.ops)
     if (op.kind == OpKind::Attention && op.head_dim > 512)
       throw Error(ErrorCode::Unsupported, "the fast path runs heads of at most 512 elements")
-          .in("head_dim").got(std::to_string(op.head_dim)).help("--exact runs any head size");
+          .in("head_dim")
+          .got(std::to_string(op.head_dim))
+          .help("--exact runs any head size");
   steps_ = make_schedule(plan, weights_, options_.two_terms);
   plan_memory();
   require_fits(memory_, options_.n_ctx, options_.memory_limit_bytes);
@@ -38,7 +45,9 @@ void FastExecutor::plan_memory() {
     value_offsets_.push_back(floats);
     floats += (value.width * n_batch + 15) / 16 * 16;
   }
-  const auto width = [&](std::int32_t value) { return value == kNone ? 0 : plan_.values[static_cast<std::size_t>(value)].width; };
+  const auto width = [&](std::int32_t value) {
+    return value == kNone ? 0 : plan_.values[static_cast<std::size_t>(value)].width;
+  };
   for (const Step& step : steps_) {
     widest_ = std::max(widest_, width(step.quantize));
     if (step.remainder) widest_remainder_ = std::max(widest_remainder_, width(step.quantize));
@@ -46,17 +55,19 @@ void FastExecutor::plan_memory() {
   }
   const std::int64_t room = kernels::block_room(n_batch, ops_.block_cols);
   const auto term_bytes = [&](std::int64_t widest) { return room * (widest + widest / 32 * 8 + widest / 16 * 2); };
-  const std::int64_t quantized_bytes = term_bytes(widest_) + term_bytes(widest_remainder_) + room * widest_transposed_ * 4;
+  const std::int64_t quantized_bytes =
+      term_bytes(widest_) + term_bytes(widest_remainder_) + room * widest_transposed_ * 4;
   memory_.mapped_bytes = weights_.mapped_bytes();
   memory_.weights_bytes = weights_.arena_bytes();
   memory_.n_sequences = options_.n_sequences;
   memory_.kv_type = options_.kv_type;
   const std::int64_t stride = padded_head(plan_.hparams.head_dim);
-  const std::int64_t row_bytes = options_.kv_type == TensorType::Q8_0 ? stride + 2 * kernels::kv_groups(stride) : 2 * stride;
+  const std::int64_t row_bytes =
+      options_.kv_type == TensorType::Q8_0 ? stride + 2 * kernels::kv_groups(stride) : 2 * stride;
   head_bytes_ = static_cast<std::uint64_t>(2 * row_bytes * cache_positions());
   memory_.kv_bytes = head_bytes_ * options_.n_sequences * plan_.hparams.n_layers * plan_.hparams.n_kv_heads;
-  memory_.arena_bytes =
-      static_cast<std::uint64_t>((floats + part_floats()) * 4 + quantized_bytes + weights_.scratch_floats() * 4 * options_.n_threads);
+  memory_.arena_bytes = static_cast<std::uint64_t>((floats + part_floats()) * 4 + quantized_bytes +
+                                                   weights_.scratch_floats() * 4 * options_.n_threads);
 }
 
 std::int64_t FastExecutor::part_floats() const {
@@ -67,7 +78,8 @@ std::int64_t FastExecutor::part_floats() const {
 /// A head's keys, values, and scales of each, one behind the other.
 kernels::KvHead FastExecutor::kv_head(std::uint32_t sequence, std::int32_t layer, std::int64_t head) const {
   const std::uint64_t index = (std::uint64_t{sequence} * plan_.hparams.n_layers + static_cast<std::uint64_t>(layer)) *
-                                  plan_.hparams.n_kv_heads + static_cast<std::uint64_t>(head);
+                                  plan_.hparams.n_kv_heads +
+                              static_cast<std::uint64_t>(head);
   const std::int64_t stride = padded_head(plan_.hparams.head_dim), positions = cache_positions();
   const std::int64_t bytes = positions * stride * (options_.kv_type == TensorType::Q8_0 ? 1 : 2);
   std::uint8_t* keys = cache_ + index * head_bytes_;
@@ -77,7 +89,8 @@ kernels::KvHead FastExecutor::kv_head(std::uint32_t sequence, std::int32_t layer
 
 void FastExecutor::allocate() {
   const auto room = static_cast<std::size_t>(kernels::block_room(options_.n_batch, ops_.block_cols));
-  values_.resize(static_cast<std::size_t>(value_offsets_.empty() ? 0 : value_offsets_.back() + plan_.values.back().width * options_.n_batch));
+  values_.resize(static_cast<std::size_t>(
+      value_offsets_.empty() ? 0 : value_offsets_.back() + plan_.values.back().width * options_.n_batch));
   rounded_.resize(room * static_cast<std::size_t>(widest_));
   remainder_.resize(room * static_cast<std::size_t>(widest_remainder_));
   transposed_.resize(room * static_cast<std::size_t>(widest_transposed_));
@@ -87,7 +100,8 @@ void FastExecutor::allocate() {
   segments_done_ = std::vector<Counter>(static_cast<std::size_t>(kSplitRows * plan_.hparams.n_kv_heads));
   // From the system, which gives zeros when a page is touched: a context costs what is used of it.
   cache_memory_.reset(static_cast<std::uint8_t*>(std::calloc(memory_.kv_bytes + huge_page_bytes, 1)));
-  if (!cache_memory_) throw Error(ErrorCode::ModelLoad, fmt::format("cannot allocate {} bytes for the KV cache", memory_.kv_bytes));
+  if (!cache_memory_)
+    throw Error(ErrorCode::ModelLoad, fmt::format("cannot allocate {} bytes for the KV cache", memory_.kv_bytes));
   const auto address = reinterpret_cast<std::uintptr_t>(cache_memory_.get());
   cache_ = cache_memory_.get() + ((address + huge_page_bytes - 1) / huge_page_bytes * huge_page_bytes - address);
   n_past_.assign(options_.n_sequences, 0);
@@ -113,14 +127,18 @@ void FastExecutor::make_rope_tables() {
 
 /// Tokens of one sequence that stand together, as many as the attention kernel takes with all heads of a group.
 void FastExecutor::make_tiles() {
-  const std::int64_t group = plan_.hparams.n_heads / plan_.hparams.n_kv_heads, n_rows = static_cast<std::int64_t>(batch_.rows.size());
+  const std::int64_t group = plan_.hparams.n_heads / plan_.hparams.n_kv_heads,
+                     n_rows = static_cast<std::int64_t>(batch_.rows.size());
   const std::int64_t most = std::max<std::int64_t>(1, kernels::max_attention_rows / group);
   tiles_.clear();
   for (std::int64_t t = 0; t < n_rows; ++t) {
-    const bool joins = !tiles_.empty() && t - tiles_.back().begin < most &&
-                       batch_.rows[static_cast<std::size_t>(t)].sequence == batch_.rows[static_cast<std::size_t>(t - 1)].sequence;
-    if (joins) tiles_.back().end = t + 1;
-    else tiles_.push_back({t, t + 1});
+    const bool joins =
+        !tiles_.empty() && t - tiles_.back().begin < most &&
+        batch_.rows[static_cast<std::size_t>(t)].sequence == batch_.rows[static_cast<std::size_t>(t - 1)].sequence;
+    if (joins)
+      tiles_.back().end = t + 1;
+    else
+      tiles_.push_back({t, t + 1});
   }
 }
 
@@ -128,7 +146,8 @@ void FastExecutor::forward_batch(std::span<const BatchPart> parts, std::span<flo
   check_batch(plan_, options_, parts, n_past_, logits.size());
   const auto begin = Clock::now();
   batch_.assign(parts);
-  for (const BatchPart& part : parts) n_past_[part.sequence] = part.position;  // a failure leaves the cache valid up to here
+  for (const BatchPart& part : parts)
+    n_past_[part.sequence] = part.position;  // a failure leaves the cache valid up to here
   Pass pass{batch_.shape.n_tokens, batch_.shape.n_logits, plan_.ops.size(), observer_};
   for (std::size_t i = plan_.ops.size(); pass.n_logits == 0 && i > 0; --i)
     if (plan_.ops[i - 1].rows == RowSet::Logits || plan_.ops[i - 1].kind == OpKind::SelectRows) pass.end_op = i - 1;
@@ -148,12 +167,14 @@ bool FastExecutor::all_finite(const Pass& pass) const {
     const float* first = row(value, 0);
     const std::int64_t n = n_rows * plan_.values[static_cast<std::size_t>(value)].width;
     std::int32_t largest = 0;  // magnitudes compare as integers; NaN and infinity are the largest
-    for (std::int64_t i = 0; i < n; ++i) largest = std::max(largest, std::bit_cast<std::int32_t>(first[i]) & 0x7FFFFFFF);
+    for (std::int64_t i = 0; i < n; ++i)
+      largest = std::max(largest, std::bit_cast<std::int32_t>(first[i]) & 0x7FFFFFFF);
     return largest < 0x7F800000;
   };
   if (pass.n_logits > 0) return finite(plan_.logits, pass.n_logits);
   for (std::size_t i = pass.end_op; i > 0; --i)
-    if (const Op& op = plan_.ops[i - 1]; op.kind == OpKind::StoreKv) return finite(op.in, pass.n_tokens) && finite(op.in2, pass.n_tokens);
+    if (const Op& op = plan_.ops[i - 1]; op.kind == OpKind::StoreKv)
+      return finite(op.in, pass.n_tokens) && finite(op.in2, pass.n_tokens);
   return true;
 }
 
@@ -167,7 +188,8 @@ bool FastExecutor::alone(const Step& step, const Pass& pass) const {
   constexpr std::int64_t kFewElements = 4096;
   for (std::size_t i = step.first; i < step.first + step.count; ++i) {
     const Op& op = plan_.ops[i];
-    if (op.kind == OpKind::MatMul || op.kind == OpKind::Attention || rows_of(op, pass) * std::max(op.n_in, op.n_out) > kFewElements)
+    if (op.kind == OpKind::MatMul || op.kind == OpKind::Attention ||
+        rows_of(op, pass) * std::max(op.n_in, op.n_out) > kFewElements)
       return false;
   }
   return true;
@@ -180,9 +202,11 @@ void FastExecutor::run_pass(const Pass& pass, unsigned thread) {
   for (const Step& step : steps_) {
     if (step.first >= pass.end_op) return;
     const auto begin = thread == 0 && pass.observer != nullptr ? Clock::now() : Clock::time_point{};
-    const bool prepares = step.quantize != kNone || (step.transpose != kNone && rows_of(plan_.ops[step.first], pass) > 1);
+    const bool prepares =
+        step.quantize != kNone || (step.transpose != kNone && rows_of(plan_.ops[step.first], pass) > 1);
     if (alone(step, pass)) {
-      for (std::size_t i = step.first; thread == 0 && i < step.first + step.count; ++i) run_op(plan_.ops[i], pass, one, nullptr);
+      for (std::size_t i = step.first; thread == 0 && i < step.first + step.count; ++i)
+        run_op(plan_.ops[i], pass, one, nullptr);
       apart = true;
     } else {
       if (prepares && !apart) prepare(step, pass, all);
@@ -224,7 +248,8 @@ void FastExecutor::report_not_finite(Pass pass) {
         const Op& op = plan_.ops[i];
         if (op.out == kNone) continue;
         const float* out = row(op.out, 0);
-        if (!std::all_of(out, out + rows_of(op, pass) * op.n_out, [](float v) { return std::isfinite(v); })) culprit = i;
+        if (!std::all_of(out, out + rows_of(op, pass) * op.n_out, [](float v) { return std::isfinite(v); }))
+          culprit = i;
       }
       team_->barrier();
     }

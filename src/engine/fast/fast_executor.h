@@ -72,11 +72,13 @@ class FastExecutor final : public Executor {
     Tile tile;
     std::int64_t kv_head, first, last;
     [[nodiscard]] std::int64_t first_segment() const { return first / kernels::attention_segment; }
-    [[nodiscard]] std::int64_t n_segments() const { return (last - 1) / kernels::attention_segment + 1 - first_segment(); }
+    [[nodiscard]] std::int64_t n_segments() const {
+      return (last - 1) / kernels::attention_segment + 1 - first_segment();
+    }
   };
 
-  /// How much of a thread's share of an op is taken. A thread takes its own share piece by piece, then what the others have
-  /// left.
+  /// How much of a thread's share of an op is taken. A thread takes its own share piece by piece, then what the others
+  /// have left.
   struct alignas(64) Counter {
     std::atomic<std::int64_t> next{0};
   };
@@ -85,7 +87,8 @@ class FastExecutor final : public Executor {
   void allocate();
   void make_rope_tables();
   void make_tiles();
-  /// The first value that is not finite is looked for in the logits, or where none are wanted in the last keys and values.
+  /// The first value that is not finite is looked for in the logits, or where none are wanted in the last keys and
+  /// values.
   [[nodiscard]] bool all_finite(const Pass& pass) const;
   void run_team(const std::function<void(unsigned)>& body);
   void run_pass(const Pass& pass, unsigned thread);
@@ -106,7 +109,8 @@ class FastExecutor final : public Executor {
   [[nodiscard]] std::int64_t part_floats() const;
   /// Where a row's parts stand, by segment from the first that it sees on.
   [[nodiscard]] float* parts_of(std::int64_t row, std::int64_t head) {
-    return parts_.data() + (row * plan_.hparams.n_heads + head) * n_segments() * kernels::attention_part_floats(plan_.hparams.head_dim);
+    return parts_.data() +
+           (row * plan_.hparams.n_heads + head) * n_segments() * kernels::attention_part_floats(plan_.hparams.head_dim);
   }
   void rope(const model::Op& op, std::int64_t n_rows, Worker w);
   void store_kv(const model::Op& op, std::int64_t n_rows, Worker w);
@@ -130,12 +134,15 @@ class FastExecutor final : public Executor {
   }
 
   /// Segments of a full context.
-  [[nodiscard]] std::int64_t n_segments() const { return (cache_positions() + kernels::attention_segment - 1) / kernels::attention_segment; }
-  [[nodiscard]] std::int64_t cache_positions() const {
-    return (static_cast<std::int64_t>(options_.n_ctx) + kernels::attention_chunk - 1) / kernels::attention_chunk * kernels::attention_chunk;
+  [[nodiscard]] std::int64_t n_segments() const {
+    return (cache_positions() + kernels::attention_segment - 1) / kernels::attention_segment;
   }
-  /// The counters of op `i` of a step, by thread. Three sets take turns, so that a thread can clear its counters of the next
-  /// turn in this one: nobody uses that set any more, and a barrier comes before its next use.
+  [[nodiscard]] std::int64_t cache_positions() const {
+    return (static_cast<std::int64_t>(options_.n_ctx) + kernels::attention_chunk - 1) / kernels::attention_chunk *
+           kernels::attention_chunk;
+  }
+  /// The counters of op `i` of a step, by thread. Three sets take turns, so that a thread can clear its counters of the
+  /// next turn in this one: nobody uses that set any more, and a barrier comes before its next use.
   [[nodiscard]] Counter* counters(std::size_t turn, std::size_t i) {
     return counters_.data() + (turn % 3 * most_ops_ + i) * team_->size();
   }
@@ -160,7 +167,7 @@ class FastExecutor final : public Executor {
   std::int64_t widest_remainder_ = 0;  // of those that some op takes in two terms
   std::int64_t widest_transposed_ = 0;
   std::vector<float> transposed_;
-  std::size_t most_ops_ = 1;       // of a step
+  std::size_t most_ops_ = 1;  // of a step
   std::vector<Counter> counters_;
   /// One term of the quantised rows, as kernels::Activation has them.
   struct Term {
@@ -171,12 +178,12 @@ class FastExecutor final : public Executor {
   };
   Term rounded_, remainder_;
   std::unique_ptr<std::uint8_t[], void (*)(std::uint8_t*)> cache_memory_;
-  std::uint8_t* cache_ = nullptr;                   // [sequence][layer][kv head] as kv_head() cuts it
-  std::uint64_t head_bytes_ = 0;                    // of the cache
-  std::vector<float> parts_;                        // of attention shared out by segments
-  std::vector<Counter> segments_done_;              // by job
-  std::vector<std::vector<float>> cos_, sin_;       // per rope: [token][n_rot / 2]
-  std::vector<std::vector<float>> scratch_;         // per thread
+  std::uint8_t* cache_ = nullptr;              // [sequence][layer][kv head] as kv_head() cuts it
+  std::uint64_t head_bytes_ = 0;               // of the cache
+  std::vector<float> parts_;                   // of attention shared out by segments
+  std::vector<Counter> segments_done_;         // by job
+  std::vector<std::vector<float>> cos_, sin_;  // per rope: [token][n_rot / 2]
+  std::vector<std::vector<float>> scratch_;    // per thread
 };
 
 }  // namespace apr::engine

@@ -14,7 +14,8 @@ void FastExecutor::run_op(const Op& op, const Pass& pass, Worker w, Counter* wor
   const std::int64_t n_rows = rows_of(op, pass);
   const auto by_elements = [&](auto&& kernel) {  // values of one width: the batch is one run of elements
     const Share s = share_of(n_rows * op.n_out, w);
-    if (s.begin < s.end) kernel(row(op.in, 0) + s.begin, row(op.in2, 0) + s.begin, s.end - s.begin, row(op.out, 0) + s.begin);
+    if (s.begin < s.end)
+      kernel(row(op.in, 0) + s.begin, row(op.in2, 0) + s.begin, s.end - s.begin, row(op.out, 0) + s.begin);
   };
   switch (op.kind) {
     case OpKind::Embed: return embed(op, n_rows, w);
@@ -58,7 +59,8 @@ void FastExecutor::rms_norm(const Op& op, std::int64_t n_rows, Worker w) {
   const std::int64_t width = op.n_heads > 0 ? op.head_dim : op.n_in, per_row = op.n_in / width;
   const Share s = share_of(n_rows * per_row, w);
   for (std::int64_t i = s.begin; i < s.end; ++i)
-    ops_.rms_norm(row(op.in, 0) + i * width, weights_.vector(op.weight), 0.0F, op.eps, width, row(op.out, 0) + i * width);
+    ops_.rms_norm(row(op.in, 0) + i * width, weights_.vector(op.weight), 0.0F, op.eps, width,
+                  row(op.out, 0) + i * width);
 }
 
 namespace {
@@ -82,20 +84,23 @@ void FastExecutor::quantize_rows(std::int32_t value, bool remainder, std::int64_
   for_groups(n_rows, n_groups, ops_.block_cols, share_of(n_rows * n_groups, w),
              [&](std::int64_t t, std::int64_t group, std::int64_t n, std::int64_t block, int block_width) {
                const std::int64_t at = block * n_groups + group * block_width + t - block;
-               const auto quantize = [&](const float* x, std::int64_t n_together, int stride, std::int64_t to, Term& term) {
+               const auto quantize = [&](const float* x, std::int64_t n_together, int stride, std::int64_t to,
+                                         Term& term) {
                  ops_.quantize_activation(x, n_together, stride, term.q.data() + to * 32, term.scale.data() + to,
                                           term.sum.data() + to, term.sums16.data() + to * 2);
                };
                const float* x = row(value, t) + group * 32;
                quantize(x, n, block_width, at, rounded_);
-               // Of one token both terms stand in remainder_ as a block of two, so that a kernel unpacks each weight once.
+               // Of one token both terms stand in remainder_ as a block of two, so that a kernel unpacks each weight
+               // once.
                const bool pairs = n_rows == 1;
                if (remainder && pairs) quantize(x, n, 2, 2 * at, remainder_);
                for (std::int64_t g = 0; remainder && g < n; ++g, x += 32) {
                  const std::int64_t from = at + g * block_width;
                  const float scale = rounded_.scale[static_cast<std::size_t>(from)];
                  float left[32];
-                 for (int i = 0; i < 32; ++i) left[i] = x[i] - scale * static_cast<float>(rounded_.q[static_cast<std::size_t>(from * 32 + i)]);
+                 for (int i = 0; i < 32; ++i)
+                   left[i] = x[i] - scale * static_cast<float>(rounded_.q[static_cast<std::size_t>(from * 32 + i)]);
                  quantize(left, 1, pairs ? 2 : block_width, pairs ? 2 * from + 1 : from, remainder_);
                }
              });
@@ -144,7 +149,8 @@ void FastExecutor::mat_mul_panels(const Op& op, std::int64_t n_rows, Share panel
     for (std::int64_t p = panels.begin; p < panels.end; ++p) {
       const std::int64_t first = p * ops_.lanes;
       const int n = static_cast<int>(std::min<std::int64_t>(ops_.lanes, op.n_out - first));
-      const std::uint8_t* panel = m.repacked ? weights_.panel(m, p) : reinterpret_cast<const std::uint8_t*>(scratch_[w.thread].data());
+      const std::uint8_t* panel =
+          m.repacked ? weights_.panel(m, p) : reinterpret_cast<const std::uint8_t*>(scratch_[w.thread].data());
       float* out = row(op.out, t) + first;
       if (two_terms && n_rows == 1) {
         m.kernel->multiply(panel, &remainder, 0, 2, 2, n, second, n);
@@ -196,41 +202,52 @@ void FastExecutor::store_kv(const Op& op, std::int64_t n_rows, Worker w) {
 /// Jobs are counted from the last tile, which sees the most, to the first.
 FastExecutor::AttentionJob FastExecutor::attention_job(const Op& op, std::int64_t index) const {
   const Tile tile = tiles_[tiles_.size() - 1 - static_cast<std::size_t>(index / op.n_kv_heads)];
-  const auto position = [this](std::int64_t r) { return std::int64_t{batch_.rows[static_cast<std::size_t>(r)].position}; };
+  const auto position = [this](std::int64_t r) {
+    return std::int64_t{batch_.rows[static_cast<std::size_t>(r)].position};
+  };
   const std::int64_t first = op.window > 0 ? std::max<std::int64_t>(0, position(tile.begin) + 1 - op.window) : 0;
   return {tile, index % op.n_kv_heads, first, position(tile.end - 1) + 1};
 }
 
 void FastExecutor::run_attention(const Op& op, const AttentionJob& job, std::int64_t segment) {
-  const std::int64_t group = op.n_heads / op.n_kv_heads, row_heads = std::min<std::int64_t>(group, kernels::max_attention_rows);
+  const std::int64_t group = op.n_heads / op.n_kv_heads,
+                     row_heads = std::min<std::int64_t>(group, kernels::max_attention_rows);
   const std::int64_t first_head = job.kv_head * group;
-  const kernels::KvHead head = kv_head(batch_.rows[static_cast<std::size_t>(job.tile.begin)].sequence, op.layer, job.kv_head);
+  const kernels::KvHead head =
+      kv_head(batch_.rows[static_cast<std::size_t>(job.tile.begin)].sequence, op.layer, job.kv_head);
   kernels::AttentionRow rows[kernels::max_attention_rows];
   for (std::int64_t h = first_head; h < first_head + group; h += row_heads) {
     int n = 0;
     for (std::int64_t t = job.tile.begin; t < job.tile.end; ++t) {
       const std::int64_t last = std::int64_t{batch_.rows[static_cast<std::size_t>(t)].position} + 1;
       const std::int64_t first = op.window > 0 ? std::max<std::int64_t>(0, last - op.window) : 0;
-      const std::int64_t at = std::max<std::int64_t>(0, segment - first / kernels::attention_segment) * kernels::attention_part_floats(op.head_dim);
+      const std::int64_t at = std::max<std::int64_t>(0, segment - first / kernels::attention_segment) *
+                              kernels::attention_part_floats(op.head_dim);
       for (std::int64_t k = h; k < std::min(h + row_heads, first_head + group); ++k)
-        rows[n++] = {row(op.in, t) + k * op.head_dim, segment < 0 ? row(op.out, t) + k * op.head_dim : parts_of(t, k) + at, first, last};
+        rows[n++] = {row(op.in, t) + k * op.head_dim,
+                     segment < 0 ? row(op.out, t) + k * op.head_dim : parts_of(t, k) + at, first, last};
     }
-    if (segment < 0) kv().attention(rows, n, &head, op.head_dim, op.scale);
-    else kv().attention_part(rows, n, &head, op.head_dim, op.scale, segment);
+    if (segment < 0)
+      kv().attention(rows, n, &head, op.head_dim, op.scale);
+    else
+      kv().attention_part(rows, n, &head, op.head_dim, op.scale, segment);
   }
 }
 
-/// Threads take jobs in turn. A few jobs of a long context are cut into their segments, too: the same bits, another share.
+/// Threads take jobs in turn. A few jobs of a long context are cut into their segments, too: the same bits, another
+/// share.
 void FastExecutor::attention(const Op& op, Worker w, Counter* work) {
   const std::int64_t n_jobs = static_cast<std::int64_t>(tiles_.size()) * op.n_kv_heads;
   if (w.n_threads > 1 && n_jobs < 8 * w.n_threads && static_cast<std::int64_t>(batch_.rows.size()) <= kSplitRows)
     return attention_by_segments(op, work);
-  for (std::int64_t i; (i = work->next.fetch_add(1, std::memory_order_relaxed)) < n_jobs;) run_attention(op, attention_job(op, i), -1);
+  for (std::int64_t i; (i = work->next.fetch_add(1, std::memory_order_relaxed)) < n_jobs;)
+    run_attention(op, attention_job(op, i), -1);
 }
 
 /// Who ends the last segment of a job merges its rows.
 void FastExecutor::attention_by_segments(const Op& op, Counter* work) {
-  const std::int64_t n_jobs = static_cast<std::int64_t>(tiles_.size()) * op.n_kv_heads, group = op.n_heads / op.n_kv_heads;
+  const std::int64_t n_jobs = static_cast<std::int64_t>(tiles_.size()) * op.n_kv_heads,
+                     group = op.n_heads / op.n_kv_heads;
   for (std::int64_t i; (i = work->next.fetch_add(1, std::memory_order_relaxed)) >= 0;) {
     std::int64_t index = 0;
     AttentionJob job{};

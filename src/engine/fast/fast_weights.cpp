@@ -17,7 +17,8 @@ namespace {
 constexpr std::uint64_t kAlignment = 64;
 
 const std::uint8_t* row_bytes(const model::Weight& weight, std::int64_t row) {
-  return reinterpret_cast<const std::uint8_t*>(weight.bytes.data()) + static_cast<std::uint64_t>(row) * weight.row_bytes();
+  return reinterpret_cast<const std::uint8_t*>(weight.bytes.data()) +
+         static_cast<std::uint64_t>(row) * weight.row_bytes();
 }
 
 /// The elements of rows [row, row + n) as f32, without the padding between rows.
@@ -34,12 +35,17 @@ void dequantize_rows(const model::Weight& weight, std::int64_t row, std::int64_t
 }  // namespace
 
 FastWeights::FastWeights(const model::Plan& plan, const kernels::OpKernels& ops, bool repack)
-    : plan_(plan), ops_(ops), matrices_(plan.weights.size()), vectors_(plan.weights.size()),
+    : plan_(plan),
+      ops_(ops),
+      matrices_(plan.weights.size()),
+      vectors_(plan.weights.size()),
       arena_(nullptr, [](std::uint8_t* p) { std::free(p); }) {
   std::vector<bool> multiplied(plan.weights.size(), false);
   for (const model::Op& op : plan.ops)
-    if (op.kind == model::OpKind::MatMul) multiplied[static_cast<std::size_t>(op.weight)] = true;
-    else if (op.kind == model::OpKind::Embed) mapped_bytes_ += plan.weights[static_cast<std::size_t>(op.weight)].bytes.size();
+    if (op.kind == model::OpKind::MatMul)
+      multiplied[static_cast<std::size_t>(op.weight)] = true;
+    else if (op.kind == model::OpKind::Embed)
+      mapped_bytes_ += plan.weights[static_cast<std::size_t>(op.weight)].bytes.size();
 
   for (std::size_t i = 0; i < plan.weights.size(); ++i) {
     if (!multiplied[i]) continue;
@@ -52,10 +58,12 @@ FastWeights::FastWeights(const model::Plan& plan, const kernels::OpKernels& ops,
     m.native = known && weight.n_cols % ops.panel[id].unit_cols == 0 && weight.plus == 0;
     m.repacked = m.native && repack;
     m.kernel = &ops.panel[m.native ? id : static_cast<std::size_t>(TensorType::F32)];
-    m.panel_bytes = static_cast<std::uint64_t>(weight.n_cols / m.kernel->unit_cols) * static_cast<std::uint64_t>(m.kernel->unit_bytes);
+    m.panel_bytes = static_cast<std::uint64_t>(weight.n_cols / m.kernel->unit_cols) *
+                    static_cast<std::uint64_t>(m.kernel->unit_bytes);
     if (m.repacked) {
       m.offset = arena_bytes_;
-      arena_bytes_ += (m.panel_bytes * static_cast<std::uint64_t>(m.n_panels) + kAlignment - 1) / kAlignment * kAlignment;
+      arena_bytes_ +=
+          (m.panel_bytes * static_cast<std::uint64_t>(m.n_panels) + kAlignment - 1) / kAlignment * kAlignment;
     } else {
       mapped_bytes_ += weight.bytes.size();
       const std::int64_t panel_floats = static_cast<std::int64_t>(m.panel_bytes + 3) / 4;
@@ -109,8 +117,8 @@ void FastWeights::make_panel(const FastMatrix& m, std::int64_t index, float* scr
   const model::Weight& weight = *m.weight;
   const std::int64_t first = index * ops_.lanes, n = std::min<std::int64_t>(ops_.lanes, weight.n_rows - first);
   if (m.native)
-    return m.kernel->repack(row_bytes(weight, first), static_cast<std::int64_t>(weight.row_bytes()), static_cast<int>(n), weight.n_cols,
-                            reinterpret_cast<std::uint8_t*>(scratch));
+    return m.kernel->repack(row_bytes(weight, first), static_cast<std::int64_t>(weight.row_bytes()),
+                            static_cast<int>(n), weight.n_cols, reinterpret_cast<std::uint8_t*>(scratch));
   float* rows = scratch + weight.n_cols * ops_.lanes;
   dequantize_rows(weight, first, n, rows);
   for (std::int64_t i = 0; weight.plus != 0 && i < n * weight.n_cols; ++i) rows[i] += weight.plus;

@@ -12,8 +12,8 @@
 
 namespace apr::engine {
 
-/// One matrix. Repacked, its rows stand as panels in the arena. Else they stay in the file and every panel is made as it
-/// runs: of the type's own kernel where there is one (the same bits, slower), of f32 where not. Both are named in
+/// One matrix. Repacked, its rows stand as panels in the arena. Else they stay in the file and every panel is made as
+/// it runs: of the type's own kernel where there is one (the same bits, slower), of f32 where not. Both are named in
 /// FastWeights::notes().
 struct FastMatrix {
   const model::Weight* weight = nullptr;
@@ -21,7 +21,7 @@ struct FastMatrix {
   std::uint64_t offset = 0;                       // of its first panel in the arena
   std::uint64_t panel_bytes = 0;
   std::int64_t n_panels = 0;
-  bool native = false;                            // the type has a kernel, and the rows fit it
+  bool native = false;  // the type has a kernel, and the rows fit it
   bool repacked = false;
 };
 
@@ -34,7 +34,9 @@ class FastWeights {
   /// Repacks everything on the pool; pages of the file that are done with are given back.
   void load(ThreadPool& pool);
 
-  [[nodiscard]] const FastMatrix& matrix(std::int32_t weight) const { return matrices_[static_cast<std::size_t>(weight)]; }
+  [[nodiscard]] const FastMatrix& matrix(std::int32_t weight) const {
+    return matrices_[static_cast<std::size_t>(weight)];
+  }
   /// A norm's weight or a bias as f32, or null.
   [[nodiscard]] const float* vector(std::int32_t weight) const;
   [[nodiscard]] const std::uint8_t* panel(const FastMatrix& m, std::int64_t index) const noexcept {
@@ -49,8 +51,8 @@ class FastWeights {
  private:
   const model::Plan& plan_;
   const kernels::OpKernels& ops_;
-  std::vector<FastMatrix> matrices_;                // by weight; kernel null for vectors
-  std::vector<std::vector<float>> vectors_;         // by weight; empty for matrices
+  std::vector<FastMatrix> matrices_;         // by weight; kernel null for vectors
+  std::vector<std::vector<float>> vectors_;  // by weight; empty for matrices
   std::unique_ptr<std::uint8_t[], void (*)(std::uint8_t*)> arena_;
   std::uint64_t arena_bytes_ = 0, mapped_bytes_ = 0;
   std::int64_t scratch_floats_ = 0;

@@ -12,7 +12,7 @@ bool takes_two_terms(const model::Op& op, const FastWeights& weights) {
 std::vector<Step> make_schedule(const model::Plan& plan, const FastWeights& weights, bool two_terms) {
   std::vector<Step> steps;
   std::int32_t quantized = model::kNone, transposed = model::kNone;  // the values whose other forms are current
-  std::size_t quantizing = 0;                                         // the step that quantised
+  std::size_t quantizing = 0;                                        // the step that quantised
   for (std::size_t i = 0; i < plan.ops.size(); ++i) {
     const model::Op& op = plan.ops[i];
     const bool multiplies = op.kind == model::OpKind::MatMul;

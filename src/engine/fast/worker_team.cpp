@@ -17,8 +17,10 @@ inline void pause_cpu() noexcept {
 template <class Ready>
 void spin_until(Ready ready) noexcept {
   for (unsigned i = 0; !ready(); ++i) {
-    if (i < 1000) pause_cpu();
-    else std::this_thread::yield();
+    if (i < 1000)
+      pause_cpu();
+    else
+      std::this_thread::yield();
   }
 }
 

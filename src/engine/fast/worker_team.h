@@ -20,9 +20,9 @@ class WorkerTeam {
   WorkerTeam& operator=(const WorkerTeam&) = delete;
 
   [[nodiscard]] unsigned size() const noexcept { return n_threads_; }
-  /// Runs body(thread) on every thread; returns when all are done. The body must not throw. Where the team fills the CPUs that
-  /// this process may use, each thread stays on its own: beside other programs two that spin would else share one. A smaller
-  /// team is left to the system, which knows what else runs. The caller is released at the end.
+  /// Runs body(thread) on every thread; returns when all are done. The body must not throw. Where the team fills the
+  /// CPUs that this process may use, each thread stays on its own: beside other programs two that spin would else share
+  /// one. A smaller team is left to the system, which knows what else runs. The caller is released at the end.
   void run(const std::function<void(unsigned)>& body);
   /// For the body: returns when every thread of the team has called it.
   void barrier() noexcept;

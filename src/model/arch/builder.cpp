@@ -120,13 +120,9 @@ void PlanBuilder::norm_op(WeightRole role, BrickId brick, std::int32_t layer, st
   op.eps = static_cast<float>(h_.rms_eps);
 }
 
-void PlanBuilder::norm(WeightRole role, BrickId brick, std::int32_t layer) {
-  norm_op(role, brick, layer, x_, y_);
-}
+void PlanBuilder::norm(WeightRole role, BrickId brick, std::int32_t layer) { norm_op(role, brick, layer, x_, y_); }
 
-void PlanBuilder::post_norm(WeightRole role, BrickId brick, std::int32_t layer) {
-  norm_op(role, brick, layer, y_, y_);
-}
+void PlanBuilder::post_norm(WeightRole role, BrickId brick, std::int32_t layer) { norm_op(role, brick, layer, y_, y_); }
 
 std::int32_t PlanBuilder::bias(WeightRole role, std::int32_t layer, std::int32_t value, bool required) {
   const std::array<std::int64_t, 1> shape = {width(value)};

@@ -9,21 +9,16 @@ namespace apr::model::jinja {
 
 std::optional<std::int64_t> length(const Value& value) {
   switch (value.kind()) {
-    case Kind::Undefined:
-      return 0;
-    case Kind::String:
-      return static_cast<std::int64_t>(value.text().n_chars);
-    case Kind::Dict:
-      return static_cast<std::int64_t>(value.as<DictObject>().entries.size());
-    case Kind::Range:
-      return value.as<RangeObject>().length;
+    case Kind::Undefined: return 0;
+    case Kind::String: return static_cast<std::int64_t>(value.text().n_chars);
+    case Kind::Dict: return static_cast<std::int64_t>(value.as<DictObject>().entries.size());
+    case Kind::Range: return value.as<RangeObject>().length;
     case Kind::Sequence: {
       const auto& sequence = value.as<SequenceObject>();
       if (sequence.flavour == Flavour::Generator) return std::nullopt;
       return static_cast<std::int64_t>(sequence.items.size());
     }
-    default:
-      return std::nullopt;
+    default: return std::nullopt;
   }
 }
 
@@ -90,8 +85,7 @@ std::optional<Value> own_attribute(Runtime& rt, const Value& value, std::string_
     case Kind::Cycler:
       if (name == "current") return value.as<CyclerObject>().items[value.as<CyclerObject>().position];
       break;
-    default:
-      break;
+    default: break;
   }
   const MethodRow* row = find_method(value, name);
   // Every Python object has attributes with two underscores; the sandbox hides them.
@@ -280,8 +274,7 @@ bool Cursor::next(Value& out) {
       out = Value::integer(range.at(static_cast<std::int64_t>(position_++)));
       return true;
     }
-    default:
-      return false;
+    default: return false;
   }
 }
 

@@ -45,40 +45,28 @@ bool equal_ranges(const RangeObject& a, const RangeObject& b) {
 
 std::string_view symbol(Op op) {
   switch (op) {
-    case Op::Lt:
-      return "<";
-    case Op::Le:
-      return "<=";
-    case Op::Gt:
-      return ">";
-    default:
-      return ">=";
+    case Op::Lt: return "<";
+    case Op::Le: return "<=";
+    case Op::Gt: return ">";
+    default: return ">=";
   }
 }
 
 bool by_order(Op op, int order) {
   switch (op) {
-    case Op::Lt:
-      return order < 0;
-    case Op::Le:
-      return order <= 0;
-    case Op::Gt:
-      return order > 0;
-    default:
-      return order >= 0;
+    case Op::Lt: return order < 0;
+    case Op::Le: return order <= 0;
+    case Op::Gt: return order > 0;
+    default: return order >= 0;
   }
 }
 
 bool compare_numbers(Op op, long double a, long double b) {
   switch (op) {
-    case Op::Lt:
-      return a < b;
-    case Op::Le:
-      return a <= b;
-    case Op::Gt:
-      return a > b;
-    default:
-      return a >= b;
+    case Op::Lt: return a < b;
+    case Op::Le: return a <= b;
+    case Op::Gt: return a > b;
+    default: return a >= b;
   }
 }
 
@@ -144,34 +132,23 @@ bool equals(Runtime& rt, const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
     case Kind::Undefined:
-    case Kind::None:
-      return true;
-    case Kind::String:
-      rt.budget.step(a.view().size() / 64);
-      return a.view() == b.view();
+    case Kind::None: return true;
+    case Kind::String: rt.budget.step(a.view().size() / 64); return a.view() == b.view();
     case Kind::Sequence:
       return equal_sequences(rt, a.as<SequenceObject>(), b.as<SequenceObject>()) || a.identity() == b.identity();
-    case Kind::Dict:
-      return equal_dicts(rt, a.as<DictObject>(), b.as<DictObject>());
-    case Kind::Range:
-      return equal_ranges(a.as<RangeObject>(), b.as<RangeObject>());
-    default:
-      return a.identity() == b.identity();
+    case Kind::Dict: return equal_dicts(rt, a.as<DictObject>(), b.as<DictObject>());
+    case Kind::Range: return equal_ranges(a.as<RangeObject>(), b.as<RangeObject>());
+    default: return a.identity() == b.identity();
   }
 }
 
 bool compare(Runtime& rt, Op op, const Value& a, const Value& b) {
   switch (op) {
-    case Op::Eq:
-      return equals(rt, a, b);
-    case Op::Ne:
-      return !equals(rt, a, b);
-    case Op::In:
-      return contains(rt, a, b);
-    case Op::NotIn:
-      return !contains(rt, a, b);
-    default:
-      return compare_order(rt, op, a, b);
+    case Op::Eq: return equals(rt, a, b);
+    case Op::Ne: return !equals(rt, a, b);
+    case Op::In: return contains(rt, a, b);
+    case Op::NotIn: return !contains(rt, a, b);
+    default: return compare_order(rt, op, a, b);
   }
 }
 

@@ -19,12 +19,9 @@ Value Interpreter::eval(const Expr& expr, Scope& scope) {
 
 Value Interpreter::eval_kind(const Expr& expr, Scope& scope) {
   switch (expr.kind) {
-    case ExprKind::Constant:
-      return expr.constant;
-    case ExprKind::Name:
-      return eval_name(expr, scope);
-    case ExprKind::NamespaceRef:
-      break;  // a target only
+    case ExprKind::Constant: return expr.constant;
+    case ExprKind::Name: return eval_name(expr, scope);
+    case ExprKind::NamespaceRef: break;  // a target only
     case ExprKind::Attribute: {
       const Value object = eval(*expr.items[0], scope);
       offset_ = expr.offset;
@@ -36,30 +33,24 @@ Value Interpreter::eval_kind(const Expr& expr, Scope& scope) {
       offset_ = expr.offset;
       return get_item(rt_, object, key);
     }
-    case ExprKind::Slice:
-      return eval_slice(expr, scope);
-    case ExprKind::Call:
-      return eval_call(expr, scope);
-    case ExprKind::Filter:
-      return eval_filter(expr, scope);
+    case ExprKind::Slice: return eval_slice(expr, scope);
+    case ExprKind::Call: return eval_call(expr, scope);
+    case ExprKind::Filter: return eval_filter(expr, scope);
     case ExprKind::Test: {
       const Value subject = eval(*expr.items[0], scope);
       const Args args = eval_args(expr.args, scope, &subject);
       offset_ = expr.offset;
       return Value::boolean(apply_test(rt_, expr.text, args));
     }
-    case ExprKind::Unary:
-      return negate(expr.ops[0], eval(*expr.items[0], scope));
+    case ExprKind::Unary: return negate(expr.ops[0], eval(*expr.items[0], scope));
     case ExprKind::Binary: {
       const Value left = eval(*expr.items[0], scope);
       const Value right = eval(*expr.items[1], scope);
       offset_ = expr.offset;
       return binary(rt_, expr.ops[0], left, right);
     }
-    case ExprKind::Concat:
-      return eval_concat(expr, scope);
-    case ExprKind::Compare:
-      return eval_compare(expr, scope);
+    case ExprKind::Concat: return eval_concat(expr, scope);
+    case ExprKind::Compare: return eval_compare(expr, scope);
     case ExprKind::And: {
       Value left = eval(*expr.items[0], scope);
       return truthy(left) ? eval(*expr.items[1], scope) : left;
@@ -68,13 +59,10 @@ Value Interpreter::eval_kind(const Expr& expr, Scope& scope) {
       Value left = eval(*expr.items[0], scope);
       return truthy(left) ? left : eval(*expr.items[1], scope);
     }
-    case ExprKind::Condition:
-      return eval_condition(expr, scope);
+    case ExprKind::Condition: return eval_condition(expr, scope);
     case ExprKind::List:
-    case ExprKind::Tuple:
-      return eval_items(expr, scope);
-    case ExprKind::Dict:
-      return eval_dict(expr, scope);
+    case ExprKind::Tuple: return eval_items(expr, scope);
+    case ExprKind::Dict: return eval_dict(expr, scope);
   }
   fail("this expression has no value");
 }
@@ -200,8 +188,7 @@ Value Interpreter::eval_call(const Expr& expr, Scope& scope, const Value* caller
 
 Value Interpreter::call(const Value& callee, Args args) {
   switch (callee.kind()) {
-    case Kind::Macro:
-      return call_macro(callee.as<MacroObject>(), std::move(args));
+    case Kind::Macro: return call_macro(callee.as<MacroObject>(), std::move(args));
     case Kind::Function: {
       const auto& function = callee.as<FunctionObject>();
       return function.call(rt_, function, args);
@@ -219,8 +206,7 @@ Value Interpreter::call(const Value& callee, Args args) {
       const Depth depth(rt_.budget);
       return static_cast<LoopState&>(callee.as<LoopObject>()).recurse(b.at(0));
     }
-    default:
-      break;
+    default: break;
   }
   require_defined(callee);
   fail(fmt::format("'{}' object is not callable", type_name(callee)));

@@ -36,26 +36,16 @@ bool ExpressionParser::skip_name(std::string_view name) {
 
 std::string ExpressionParser::described() const {
   switch (current().type) {
-    case TokenType::Data:
-      return "template data / text";
-    case TokenType::BlockBegin:
-      return "begin of statement block";
-    case TokenType::BlockEnd:
-      return "end of statement block";
-    case TokenType::VariableBegin:
-      return "begin of print statement";
-    case TokenType::VariableEnd:
-      return "end of print statement";
-    case TokenType::String:
-      return "string";
-    case TokenType::Integer:
-      return "integer";
-    case TokenType::Float:
-      return "float";
-    case TokenType::End:
-      return "end of template";
-    default:
-      return std::string(text(current()));
+    case TokenType::Data: return "template data / text";
+    case TokenType::BlockBegin: return "begin of statement block";
+    case TokenType::BlockEnd: return "end of statement block";
+    case TokenType::VariableBegin: return "begin of print statement";
+    case TokenType::VariableEnd: return "end of print statement";
+    case TokenType::String: return "string";
+    case TokenType::Integer: return "integer";
+    case TokenType::Float: return "float";
+    case TokenType::End: return "end of template";
+    default: return std::string(text(current()));
   }
 }
 
@@ -257,8 +247,7 @@ const Expr* ExpressionParser::name_or_constant(bool with_namespace) {
 const Expr* ExpressionParser::primary(bool with_namespace) {
   const Token& token = current();
   switch (token.type) {
-    case TokenType::Name:
-      return name_or_constant(with_namespace);
+    case TokenType::Name: return name_or_constant(with_namespace);
     case TokenType::String: {
       std::string content;
       while (is(TokenType::String)) content += unescaped(program_, advance());
@@ -288,8 +277,7 @@ const Expr* ExpressionParser::primary(bool with_namespace) {
       advance();
       return constant(Value::real(value), token.begin);
     }
-    default:
-      break;
+    default: break;
   }
   if (is_op("[")) return list();
   if (is_op("{")) return dict();

@@ -129,9 +129,7 @@ constexpr ArchitectureRow kArchitectures[] = {{"llama", "llama2"}};
 
 }  // namespace
 
-std::span<const FallbackTemplate> fallback_templates() {
-  return kFallbacks;
-}
+std::span<const FallbackTemplate> fallback_templates() { return kFallbacks; }
 
 const FallbackTemplate* find_fallback(std::string_view name) {
   for (const FallbackTemplate& row : kFallbacks) {

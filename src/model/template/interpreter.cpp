@@ -119,15 +119,9 @@ Interpreter::Flow Interpreter::run_stmt(const Stmt& stmt, Scope& scope) {
   offset_ = stmt.offset;
   Flow flow = Flow::Normal;
   switch (stmt.kind) {
-    case StmtKind::Data:
-      out_->add(stmt.data);
-      break;
-    case StmtKind::Output:
-      append_str(rt_, *out_, eval(*stmt.expr, scope));
-      break;
-    case StmtKind::Set:
-      assign(*stmt.target, eval(*stmt.expr, scope), scope);
-      break;
+    case StmtKind::Data: out_->add(stmt.data); break;
+    case StmtKind::Output: append_str(rt_, *out_, eval(*stmt.expr, scope)); break;
+    case StmtKind::Set: assign(*stmt.target, eval(*stmt.expr, scope), scope); break;
     case StmtKind::SetBlock: {
       Scope* own = inner(scope);
       Value text = captured(stmt.body, *own, &flow);
@@ -136,16 +130,10 @@ Interpreter::Flow Interpreter::run_stmt(const Stmt& stmt, Scope& scope) {
       assign(*stmt.target, text, scope);
       break;
     }
-    case StmtKind::If:
-      return run_if(stmt, scope);
-    case StmtKind::For:
-      return run_for(stmt, eval(*stmt.expr, scope), scope, 0);
-    case StmtKind::MacroDef:
-      set_variable(scope, stmt.macro->name, make_macro(*stmt.macro, scope));
-      break;
-    case StmtKind::CallBlock:
-      run_call_block(stmt, scope);
-      break;
+    case StmtKind::If: return run_if(stmt, scope);
+    case StmtKind::For: return run_for(stmt, eval(*stmt.expr, scope), scope, 0);
+    case StmtKind::MacroDef: set_variable(scope, stmt.macro->name, make_macro(*stmt.macro, scope)); break;
+    case StmtKind::CallBlock: run_call_block(stmt, scope); break;
     case StmtKind::FilterBlock: {
       Scope* own = inner(scope);
       const Value text = captured(stmt.body, *own, &flow);
@@ -159,12 +147,9 @@ Interpreter::Flow Interpreter::run_stmt(const Stmt& stmt, Scope& scope) {
       }
       return run_block(stmt.body, *own);
     }
-    case StmtKind::Scope:
-      return run_block(stmt.body, *inner(scope));
-    case StmtKind::Break:
-      return Flow::Break;
-    case StmtKind::Continue:
-      return Flow::Continue;
+    case StmtKind::Scope: return run_block(stmt.body, *inner(scope));
+    case StmtKind::Break: return Flow::Break;
+    case StmtKind::Continue: return Flow::Continue;
   }
   return flow;
 }
@@ -208,9 +193,7 @@ void Interpreter::run_call_block(const Stmt& stmt, Scope& scope) {
 
 void Interpreter::assign(const Expr& target, const Value& value, Scope& scope) {
   switch (target.kind) {
-    case ExprKind::Name:
-      set_variable(scope, target.text, value);
-      return;
+    case ExprKind::Name: set_variable(scope, target.text, value); return;
     case ExprKind::NamespaceRef: {
       offset_ = target.offset;
       const Value* found = find_variable(scope, target.items[0]->text);
@@ -226,8 +209,7 @@ void Interpreter::assign(const Expr& target, const Value& value, Scope& scope) {
       attributes.emplace_back(target.text, value);
       return;
     }
-    default:
-      break;
+    default: break;
   }
   Cursor cursor(rt_, value);
   std::vector<Value> items;

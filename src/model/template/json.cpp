@@ -14,22 +14,14 @@ namespace {
 /// The escape of a character, or "" when it stands for itself.
 std::string json_escape(std::uint32_t c, bool ensure_ascii) {
   switch (c) {
-    case '"':
-      return "\\\"";
-    case '\\':
-      return "\\\\";
-    case '\n':
-      return "\\n";
-    case '\r':
-      return "\\r";
-    case '\t':
-      return "\\t";
-    case '\f':
-      return "\\f";
-    case '\b':
-      return "\\b";
-    default:
-      break;
+    case '"': return "\\\"";
+    case '\\': return "\\\\";
+    case '\n': return "\\n";
+    case '\r': return "\\r";
+    case '\t': return "\\t";
+    case '\f': return "\\f";
+    case '\b': return "\\b";
+    default: break;
   }
   if (c >= 0x20 && (c < 0x80 || !ensure_ascii)) return "";
   if (c < 0x10000) return fmt::format("\\u{:04x}", c);
@@ -67,18 +59,12 @@ class Writer {
   void value(const Value& v, std::uint64_t level) {
     const Depth depth(rt_.budget);
     switch (v.kind()) {
-      case Kind::None:
-        return out_.add("null");
-      case Kind::Bool:
-        return out_.add(v.as_bool() ? "true" : "false");
-      case Kind::Int:
-        return out_.add(std::to_string(v.as_int()));
-      case Kind::Float:
-        return out_.add(json_float(v.as_double()));
-      case Kind::String:
-        return append_json_text(out_, v.view(), style_.ensure_ascii);
-      case Kind::Dict:
-        return object(v.as<DictObject>(), level);
+      case Kind::None: return out_.add("null");
+      case Kind::Bool: return out_.add(v.as_bool() ? "true" : "false");
+      case Kind::Int: return out_.add(std::to_string(v.as_int()));
+      case Kind::Float: return out_.add(json_float(v.as_double()));
+      case Kind::String: return append_json_text(out_, v.view(), style_.ensure_ascii);
+      case Kind::Dict: return object(v.as<DictObject>(), level);
       case Kind::Sequence: {
         const auto& sequence = v.as<SequenceObject>();
         const bool array = sequence.flavour == Flavour::List || sequence.flavour == Flavour::Tuple ||
@@ -86,8 +72,7 @@ class Writer {
         if (array) return items(sequence.items, level);
         break;
       }
-      default:
-        break;
+      default: break;
     }
     fail(fmt::format("Object of type {} is not JSON serializable", type_name(v)));
   }
@@ -115,18 +100,12 @@ class Writer {
 
   void key(const Value& v) {
     switch (v.kind()) {
-      case Kind::String:
-        return append_json_text(out_, v.view(), style_.ensure_ascii);
-      case Kind::None:
-        return out_.add("\"null\"");
-      case Kind::Bool:
-        return out_.add(v.as_bool() ? "\"true\"" : "\"false\"");
-      case Kind::Int:
-        return out_.add(fmt::format("\"{}\"", v.as_int()));
-      case Kind::Float:
-        return out_.add(fmt::format("\"{}\"", json_float(v.as_double())));
-      default:
-        fail(fmt::format("keys must be str, int, float, bool or None, not {}", type_name(v)));
+      case Kind::String: return append_json_text(out_, v.view(), style_.ensure_ascii);
+      case Kind::None: return out_.add("\"null\"");
+      case Kind::Bool: return out_.add(v.as_bool() ? "\"true\"" : "\"false\"");
+      case Kind::Int: return out_.add(fmt::format("\"{}\"", v.as_int()));
+      case Kind::Float: return out_.add(fmt::format("\"{}\"", json_float(v.as_double())));
+      default: fail(fmt::format("keys must be str, int, float, bool or None, not {}", type_name(v)));
     }
   }
 

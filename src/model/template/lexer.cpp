@@ -44,9 +44,7 @@ constexpr std::string_view kOperators[] = {"//", "**", "==", "!=", ">=", "<=", "
 bool is_name_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
-bool is_digit_char(char c) {
-  return c >= '0' && c <= '9';
-}
+bool is_digit_char(char c) { return c >= '0' && c <= '9'; }
 
 class Lexer {
  public:
@@ -380,12 +378,8 @@ class Unescaper {
 
 }  // namespace
 
-std::vector<Token> tokenize(const Program& program) {
-  return Lexer(program).run();
-}
+std::vector<Token> tokenize(const Program& program) { return Lexer(program).run(); }
 
-std::string unescaped(const Program& program, const Token& token) {
-  return Unescaper(program, token).run();
-}
+std::string unescaped(const Program& program, const Token& token) { return Unescaper(program, token).run(); }
 
 }  // namespace apr::model::jinja

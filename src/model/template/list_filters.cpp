@@ -21,9 +21,7 @@ std::optional<std::int64_t> as_index(std::string_view part) {
   return value;
 }
 
-Value generator(Runtime& rt, std::vector<Value> items) {
-  return rt.sequence(Flavour::Generator, std::move(items));
-}
+Value generator(Runtime& rt, std::vector<Value> items) { return rt.sequence(Flavour::Generator, std::move(items)); }
 
 std::vector<Value> in_order(const std::vector<Value>& items, const std::vector<std::size_t>& order) {
   std::vector<Value> sorted;
@@ -258,12 +256,8 @@ Value filter_unique(Runtime& rt, const Args& args) {
   return generator(rt, std::move(items));
 }
 
-Value filter_min(Runtime& rt, const Args& args) {
-  return smallest_or_largest(rt, args, Op::Lt, "min");
-}
-Value filter_max(Runtime& rt, const Args& args) {
-  return smallest_or_largest(rt, args, Op::Gt, "max");
-}
+Value filter_min(Runtime& rt, const Args& args) { return smallest_or_largest(rt, args, Op::Lt, "min"); }
+Value filter_max(Runtime& rt, const Args& args) { return smallest_or_largest(rt, args, Op::Gt, "max"); }
 
 Value filter_sum(Runtime& rt, const Args& args) {
   const Bound b("sum", args, {"iterable", "attribute", "start"}, 1);
@@ -312,18 +306,10 @@ Value filter_map(Runtime& rt, const Args& args) {
   return generator(rt, std::move(items));
 }
 
-Value filter_select(Runtime& rt, const Args& args) {
-  return selected(rt, args, true, false);
-}
-Value filter_reject(Runtime& rt, const Args& args) {
-  return selected(rt, args, false, false);
-}
-Value filter_selectattr(Runtime& rt, const Args& args) {
-  return selected(rt, args, true, true);
-}
-Value filter_rejectattr(Runtime& rt, const Args& args) {
-  return selected(rt, args, false, true);
-}
+Value filter_select(Runtime& rt, const Args& args) { return selected(rt, args, true, false); }
+Value filter_reject(Runtime& rt, const Args& args) { return selected(rt, args, false, false); }
+Value filter_selectattr(Runtime& rt, const Args& args) { return selected(rt, args, true, true); }
+Value filter_rejectattr(Runtime& rt, const Args& args) { return selected(rt, args, false, true); }
 
 Value filter_batch(Runtime& rt, const Args& args) {
   const Bound b("batch", args, {"value", "linecount", "fill_with"}, 2);

@@ -47,9 +47,7 @@ std::string_view Bound::text(std::size_t i) const {
 
 namespace {
 
-const SequenceObject& items_of(const Value& self) {
-  return self.as<SequenceObject>();
-}
+const SequenceObject& items_of(const Value& self) { return self.as<SequenceObject>(); }
 
 Value sequence_count(Runtime& rt, const Value& self, const Args& args) {
   const Bound b("count", args, {"value"}, 1);
@@ -70,9 +68,7 @@ Value sequence_index(Runtime& rt, const Value& self, const Args& args) {
   fail(fmt::format("{} is not in list", repr(rt, b.at(0))));
 }
 
-Value list_copy(Runtime&, const Value& self, const Args&) {
-  return self;
-}
+Value list_copy(Runtime&, const Value& self, const Args&) { return self; }
 
 Value dict_get(Runtime& rt, const Value& self, const Args& args) {
   const Bound b("get", args, {"key", "default"}, 1);
@@ -154,22 +150,17 @@ Value call_method(Runtime& rt, const MethodRow& row, const Value& self, const Ar
 
 const MethodRow* find_method(const Value& self, std::string_view name) {
   switch (self.kind()) {
-    case Kind::String:
-      return find_text_method(name);
-    case Kind::Dict:
-      return find_row(kDictMethods, name);
-    case Kind::Cycler:
-      return find_row(kCyclerMethods, name);
-    case Kind::Loop:
-      return find_row(kLoopMethods, name);
+    case Kind::String: return find_text_method(name);
+    case Kind::Dict: return find_row(kDictMethods, name);
+    case Kind::Cycler: return find_row(kCyclerMethods, name);
+    case Kind::Loop: return find_row(kLoopMethods, name);
     case Kind::Sequence: {
       const Flavour flavour = items_of(self).flavour;
       if (flavour == Flavour::List) return find_row(kListMethods, name);
       if (flavour == Flavour::Tuple || flavour == Flavour::GroupTuple) return find_row(kTupleMethods, name);
       return nullptr;
     }
-    default:
-      return nullptr;
+    default: return nullptr;
   }
 }
 

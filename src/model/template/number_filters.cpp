@@ -11,9 +11,7 @@ namespace apr::model::jinja {
 
 namespace {
 
-bool is_digit_char(char c) {
-  return c >= '0' && c <= '9';
-}
+bool is_digit_char(char c) { return c >= '0' && c <= '9'; }
 
 /// Digits with single underscores between them, the underscores removed; nothing when they are misplaced.
 std::optional<std::string> without_underscores(std::string_view text) {

@@ -27,9 +27,7 @@ std::string grouped_digits(std::string_view digits, char separator, std::size_t 
   return out.append(digits.substr(whole));
 }
 
-bool is_align(char32_t c) {
-  return c == '<' || c == '>' || c == '^' || c == '=';
-}
+bool is_align(char32_t c) { return c == '<' || c == '>' || c == '^' || c == '='; }
 
 std::string_view sign_text(bool negative, char sign) {
   return negative ? "-" : sign == '+' ? "+" : sign == ' ' ? " " : "";
@@ -125,18 +123,12 @@ std::string float_digits(double magnitude, char type, int precision, bool altern
 
 std::string integer_digits(std::uint64_t magnitude, char type, bool alternate) {
   switch (type) {
-    case 'd':
-      return fmt::format("{}", magnitude);
-    case 'x':
-      return fmt::format("{}{:x}", alternate ? "0x" : "", magnitude);
-    case 'X':
-      return fmt::format("{}{:X}", alternate ? "0X" : "", magnitude);
-    case 'o':
-      return fmt::format("{}{:o}", alternate ? "0o" : "", magnitude);
-    case 'b':
-      return fmt::format("{}{:b}", alternate ? "0b" : "", magnitude);
-    default:
-      fail(fmt::format("Unknown format code '{}' for object of type 'int'", type));
+    case 'd': return fmt::format("{}", magnitude);
+    case 'x': return fmt::format("{}{:x}", alternate ? "0x" : "", magnitude);
+    case 'X': return fmt::format("{}{:X}", alternate ? "0X" : "", magnitude);
+    case 'o': return fmt::format("{}{:o}", alternate ? "0o" : "", magnitude);
+    case 'b': return fmt::format("{}{:b}", alternate ? "0b" : "", magnitude);
+    default: fail(fmt::format("Unknown format code '{}' for object of type 'int'", type));
   }
 }
 

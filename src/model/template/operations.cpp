@@ -10,26 +10,17 @@ namespace {
 
 std::string_view symbol(Op op) {
   switch (op) {
-    case Op::Add:
-      return "+";
-    case Op::Sub:
-      return "-";
-    case Op::Mul:
-      return "*";
-    case Op::Div:
-      return "/";
-    case Op::FloorDiv:
-      return "//";
-    case Op::Mod:
-      return "%";
-    default:
-      return "** or pow()";
+    case Op::Add: return "+";
+    case Op::Sub: return "-";
+    case Op::Mul: return "*";
+    case Op::Div: return "/";
+    case Op::FloorDiv: return "//";
+    case Op::Mod: return "%";
+    default: return "** or pow()";
   }
 }
 
-[[noreturn]] void overflow() {
-  fail("the result does not fit a 64-bit integer");
-}
+[[noreturn]] void overflow() { fail("the result does not fit a 64-bit integer"); }
 
 std::int64_t floor_div(std::int64_t a, std::int64_t b) {
   if (b == 0) fail("integer division or modulo by zero");
@@ -77,12 +68,9 @@ Value integers(Op op, std::int64_t a, std::int64_t b) {
     case Op::Div:
       if (b == 0) fail("division by zero");
       return Value::real(static_cast<double>(static_cast<long double>(a) / static_cast<long double>(b)));
-    case Op::FloorDiv:
-      return Value::integer(floor_div(a, b));
-    case Op::Mod:
-      return Value::integer(floor_mod(a, b));
-    default:
-      return integer_power(a, b);
+    case Op::FloorDiv: return Value::integer(floor_div(a, b));
+    case Op::Mod: return Value::integer(floor_mod(a, b));
+    default: return integer_power(a, b);
   }
 }
 
@@ -107,22 +95,15 @@ double float_mod(double a, double b, double& quotient) {
 double floats(Op op, double a, double b) {
   double quotient = 0;
   switch (op) {
-    case Op::Add:
-      return a + b;
-    case Op::Sub:
-      return a - b;
-    case Op::Mul:
-      return a * b;
+    case Op::Add: return a + b;
+    case Op::Sub: return a - b;
+    case Op::Mul: return a * b;
     case Op::Div:
       if (b == 0) fail("float division by zero");
       return a / b;
-    case Op::FloorDiv:
-      (void)float_mod(a, b, quotient);
-      return quotient;
-    case Op::Mod:
-      return float_mod(a, b, quotient);
-    default:
-      break;
+    case Op::FloorDiv: (void)float_mod(a, b, quotient); return quotient;
+    case Op::Mod: return float_mod(a, b, quotient);
+    default: break;
   }
   if (a == 0 && b < 0) fail("0.0 cannot be raised to a negative power");
   const double power = std::pow(a, b);
@@ -140,9 +121,7 @@ const SequenceObject* as_list(const Value& v) {
   return fits ? &sequence : nullptr;
 }
 
-bool is_list(const SequenceObject& s) {
-  return s.flavour == Flavour::List;
-}
+bool is_list(const SequenceObject& s) { return s.flavour == Flavour::List; }
 
 Value add_texts(Runtime& rt, const Value& a, const Value& b) {
   Builder out(rt);
@@ -183,34 +162,25 @@ Value repeated(Runtime& rt, const Value& value, std::int64_t count) {
   return rt.sequence(is_list(sequence) ? Flavour::List : Flavour::Tuple, std::move(items));
 }
 
-bool repeatable(const Value& v) {
-  return v.is_string() || as_list(v) != nullptr;
-}
+bool repeatable(const Value& v) { return v.is_string() || as_list(v) != nullptr; }
 
 }  // namespace
 
 bool truthy(const Value& value) {
   switch (value.kind()) {
     case Kind::Undefined:
-    case Kind::None:
-      return false;
+    case Kind::None: return false;
     case Kind::Bool:
-    case Kind::Int:
-      return value.as_int() != 0;
-    case Kind::Float:
-      return value.as_double() != 0;
-    case Kind::String:
-      return !value.view().empty();
+    case Kind::Int: return value.as_int() != 0;
+    case Kind::Float: return value.as_double() != 0;
+    case Kind::String: return !value.view().empty();
     case Kind::Sequence: {
       const auto& sequence = value.as<SequenceObject>();
       return sequence.flavour == Flavour::Generator || !sequence.items.empty();
     }
-    case Kind::Dict:
-      return !value.as<DictObject>().entries.empty();
-    case Kind::Range:
-      return value.as<RangeObject>().length != 0;
-    default:
-      return true;
+    case Kind::Dict: return !value.as<DictObject>().entries.empty();
+    case Kind::Range: return value.as<RangeObject>().length != 0;
+    default: return true;
   }
 }
 

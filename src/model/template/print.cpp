@@ -11,71 +11,44 @@ namespace apr::model::jinja {
 
 std::string_view type_name(const Value& value) {
   switch (value.kind()) {
-    case Kind::Undefined:
-      return "Undefined";
-    case Kind::None:
-      return "NoneType";
-    case Kind::Bool:
-      return "bool";
-    case Kind::Int:
-      return "int";
-    case Kind::Float:
-      return "float";
-    case Kind::String:
-      return value.is_markup() ? "Markup" : "str";
-    case Kind::Dict:
-      return "dict";
-    case Kind::Range:
-      return "range";
-    case Kind::Namespace:
-      return "Namespace";
-    case Kind::Loop:
-      return "LoopContext";
-    case Kind::Macro:
-      return "Macro";
-    case Kind::Function:
-      return "function";
-    case Kind::Method:
-      return "builtin_function_or_method";
-    case Kind::Cycler:
-      return "Cycler";
-    case Kind::Joiner:
-      return "Joiner";
-    case Kind::Sequence:
-      break;
+    case Kind::Undefined: return "Undefined";
+    case Kind::None: return "NoneType";
+    case Kind::Bool: return "bool";
+    case Kind::Int: return "int";
+    case Kind::Float: return "float";
+    case Kind::String: return value.is_markup() ? "Markup" : "str";
+    case Kind::Dict: return "dict";
+    case Kind::Range: return "range";
+    case Kind::Namespace: return "Namespace";
+    case Kind::Loop: return "LoopContext";
+    case Kind::Macro: return "Macro";
+    case Kind::Function: return "function";
+    case Kind::Method: return "builtin_function_or_method";
+    case Kind::Cycler: return "Cycler";
+    case Kind::Joiner: return "Joiner";
+    case Kind::Sequence: break;
   }
   switch (value.as<SequenceObject>().flavour) {
-    case Flavour::List:
-      return "list";
-    case Flavour::Tuple:
-      return "tuple";
-    case Flavour::Generator:
-      return "generator";
-    case Flavour::DictKeys:
-      return "dict_keys";
-    case Flavour::DictValues:
-      return "dict_values";
-    case Flavour::DictItems:
-      return "dict_items";
-    case Flavour::GroupTuple:
-      return "_GroupTuple";
+    case Flavour::List: return "list";
+    case Flavour::Tuple: return "tuple";
+    case Flavour::Generator: return "generator";
+    case Flavour::DictKeys: return "dict_keys";
+    case Flavour::DictValues: return "dict_values";
+    case Flavour::DictItems: return "dict_items";
+    case Flavour::GroupTuple: return "_GroupTuple";
   }
   return "object";
 }
 
 std::string described_type(const Value& value) {
   switch (value.kind()) {
-    case Kind::None:
-      return "None";
+    case Kind::None: return "None";
     case Kind::Namespace:
     case Kind::Cycler:
-    case Kind::Joiner:
-      return fmt::format("jinja2.utils.{} object", type_name(value));
+    case Kind::Joiner: return fmt::format("jinja2.utils.{} object", type_name(value));
     case Kind::Loop:
-    case Kind::Macro:
-      return fmt::format("jinja2.runtime.{} object", type_name(value));
-    default:
-      break;
+    case Kind::Macro: return fmt::format("jinja2.runtime.{} object", type_name(value));
+    default: break;
   }
   if (value.is_markup()) return "markupsafe.Markup object";
   return fmt::format("{} object", type_name(value));
@@ -143,20 +116,11 @@ void append_escaped(Builder& out, std::string_view text) {
     out.add(text.substr(0, plain));
     if (plain == text.size()) return;
     switch (text[plain]) {
-      case '&':
-        out.add("&amp;");
-        break;
-      case '<':
-        out.add("&lt;");
-        break;
-      case '>':
-        out.add("&gt;");
-        break;
-      case '"':
-        out.add("&#34;");
-        break;
-      default:
-        out.add("&#39;");
+      case '&': out.add("&amp;"); break;
+      case '<': out.add("&lt;"); break;
+      case '>': out.add("&gt;"); break;
+      case '"': out.add("&#34;"); break;
+      default: out.add("&#39;");
     }
     text.remove_prefix(plain + 1);
   }
@@ -187,19 +151,13 @@ void append_sequence(Runtime& rt, Builder& out, const SequenceObject& sequence) 
     out.add(after);
   };
   switch (sequence.flavour) {
-    case Flavour::List:
-      return wrapped("[", "]");
+    case Flavour::List: return wrapped("[", "]");
     case Flavour::Tuple:
-    case Flavour::GroupTuple:
-      return wrapped("(", sequence.items.size() == 1 ? ",)" : ")");
-    case Flavour::DictKeys:
-      return wrapped("dict_keys([", "])");
-    case Flavour::DictValues:
-      return wrapped("dict_values([", "])");
-    case Flavour::DictItems:
-      return wrapped("dict_items([", "])");
-    case Flavour::Generator:
-      fail("a generator cannot be printed; turn it into a list first");
+    case Flavour::GroupTuple: return wrapped("(", sequence.items.size() == 1 ? ",)" : ")");
+    case Flavour::DictKeys: return wrapped("dict_keys([", "])");
+    case Flavour::DictValues: return wrapped("dict_values([", "])");
+    case Flavour::DictItems: return wrapped("dict_items([", "])");
+    case Flavour::Generator: fail("a generator cannot be printed; turn it into a list first");
   }
 }
 
@@ -223,10 +181,8 @@ void append_entries(Runtime& rt, Builder& out, const std::vector<std::pair<Key, 
 
 void append_object(Runtime& rt, Builder& out, const Value& value) {
   switch (value.kind()) {
-    case Kind::Sequence:
-      return append_sequence(rt, out, value.as<SequenceObject>());
-    case Kind::Dict:
-      return append_entries(rt, out, value.as<DictObject>().entries);
+    case Kind::Sequence: return append_sequence(rt, out, value.as<SequenceObject>());
+    case Kind::Dict: return append_entries(rt, out, value.as<DictObject>().entries);
     case Kind::Range: {
       const auto& range = value.as<RangeObject>();
       return out.add(range.step == 1 ? fmt::format("range({}, {})", range.start, range.stop)
@@ -248,8 +204,7 @@ void append_object(Runtime& rt, Builder& out, const Value& value) {
       auto& loop = value.as<LoopObject>();
       return out.add(fmt::format("<LoopContext {}/{}>", loop.attribute(rt, "index")->as_int(), loop.count(rt)));
     }
-    default:
-      fail(fmt::format("a {} cannot be printed", type_name(value)));
+    default: fail(fmt::format("a {} cannot be printed", type_name(value)));
   }
 }
 
@@ -264,23 +219,17 @@ void append_str(Runtime& rt, Builder& out, const Value& value) {
 void append_repr(Runtime& rt, Builder& out, const Value& value) {
   const Depth depth(rt.budget);
   switch (value.kind()) {
-    case Kind::Undefined:
-      return out.add("Undefined");
-    case Kind::None:
-      return out.add("None");
-    case Kind::Bool:
-      return out.add(value.as_bool() ? "True" : "False");
-    case Kind::Int:
-      return out.add(std::to_string(value.as_int()));
-    case Kind::Float:
-      return out.add(float_repr(value.as_double()));
+    case Kind::Undefined: return out.add("Undefined");
+    case Kind::None: return out.add("None");
+    case Kind::Bool: return out.add(value.as_bool() ? "True" : "False");
+    case Kind::Int: return out.add(std::to_string(value.as_int()));
+    case Kind::Float: return out.add(float_repr(value.as_double()));
     case Kind::String:
       if (value.is_markup()) out.add("Markup(");
       append_quoted(out, value.view());
       if (value.is_markup()) out.add(')');
       return;
-    default:
-      return append_object(rt, out, value);
+    default: return append_object(rt, out, value);
   }
 }
 

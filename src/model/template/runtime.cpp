@@ -12,9 +12,7 @@ constexpr std::uint64_t kTextOverhead = 96;  // the Text, its control block and 
 constexpr std::uint64_t kStepBytes = 64;     // bytes of text that cost one step
 }  // namespace
 
-void fail(std::string message) {
-  throw Error(ErrorCode::Inference, std::move(message));
-}
+void fail(std::string message) { throw Error(ErrorCode::Inference, std::move(message)); }
 
 void Budget::exceeded(std::string_view limit, std::uint64_t value) {
   throw Error(ErrorCode::Inference, fmt::format("the template exceeds its limit of {}", limit))
@@ -32,9 +30,7 @@ Text::~Text() {
   if (budget != nullptr) budget->give(bytes.size() + kTextOverhead);
 }
 
-Builder::~Builder() {
-  rt_.budget.give(out_.size());
-}
+Builder::~Builder() { rt_.budget.give(out_.size()); }
 
 void Builder::add(std::string_view text) {
   rt_.budget.check_text(out_.size() + text.size());
@@ -64,13 +60,9 @@ std::string Builder::take() {
   return std::exchange(out_, {});
 }
 
-void Builder::scan(std::string_view text) {
-  rt_.scan(text);
-}
+void Builder::scan(std::string_view text) { rt_.scan(text); }
 
-Value Builder::finish(bool markup) {
-  return rt_.text(take(), markup);
-}
+Value Builder::finish(bool markup) { return rt_.text(take(), markup); }
 
 Value Runtime::text(std::string content, bool markup) {
   return Value::string(std::make_shared<const Text>(&budget, std::move(content)), markup);

@@ -137,12 +137,8 @@ Value triple(Runtime& rt, const Value& self, std::string_view a, std::string_vie
 
 }  // namespace
 
-Value split(Runtime& rt, const Value& self, const Args& args) {
-  return split_from(rt, self, args, false);
-}
-Value rsplit(Runtime& rt, const Value& self, const Args& args) {
-  return split_from(rt, self, args, true);
-}
+Value split(Runtime& rt, const Value& self, const Args& args) { return split_from(rt, self, args, false); }
+Value rsplit(Runtime& rt, const Value& self, const Args& args) { return split_from(rt, self, args, true); }
 
 Value partition(Runtime& rt, const Value& self, const Args& args) {
   const Bound b("partition", args, {"sep"}, 1);

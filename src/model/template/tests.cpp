@@ -6,9 +6,7 @@ namespace apr::model::jinja {
 
 namespace {
 
-const Value& subject(const Args& args, std::string_view name) {
-  return Bound(name, args, {"value"}, 1).at(0);
-}
+const Value& subject(const Args& args, std::string_view name) { return Bound(name, args, {"value"}, 1).at(0); }
 
 template <Kind kind>
 bool is_kind(Runtime&, const Args& args) {
@@ -21,19 +19,13 @@ bool compares(Runtime& rt, const Args& args) {
   return compare(rt, op, b.at(0), b.at(1));
 }
 
-bool defined(Runtime&, const Args& args) {
-  return !subject(args, "defined").is_undefined();
-}
+bool defined(Runtime&, const Args& args) { return !subject(args, "defined").is_undefined(); }
 
 bool remainder_is(Runtime& rt, const Value& value, const Value& divisor, std::int64_t wanted) {
   return equals(rt, binary(rt, Op::Mod, value, divisor), Value::integer(wanted));
 }
-bool odd(Runtime& rt, const Args& args) {
-  return remainder_is(rt, subject(args, "odd"), Value::integer(2), 1);
-}
-bool even(Runtime& rt, const Args& args) {
-  return remainder_is(rt, subject(args, "even"), Value::integer(2), 0);
-}
+bool odd(Runtime& rt, const Args& args) { return remainder_is(rt, subject(args, "odd"), Value::integer(2), 1); }
+bool even(Runtime& rt, const Args& args) { return remainder_is(rt, subject(args, "even"), Value::integer(2), 0); }
 bool divisible_by(Runtime& rt, const Args& args) {
   const Bound b("divisibleby", args, {"value", "num"}, 2);
   return remainder_is(rt, b.at(0), b.at(1), 0);
@@ -47,15 +39,9 @@ bool is_false(Runtime&, const Args& args) {
   const Value& value = subject(args, "false");
   return value.is(Kind::Bool) && !value.as_bool();
 }
-bool number(Runtime&, const Args& args) {
-  return subject(args, "number").is_number();
-}
-bool lower(Runtime& rt, const Args& args) {
-  return is_lower_text(to_str(rt, subject(args, "lower")).view());
-}
-bool upper(Runtime& rt, const Args& args) {
-  return is_upper_text(to_str(rt, subject(args, "upper")).view());
-}
+bool number(Runtime&, const Args& args) { return subject(args, "number").is_number(); }
+bool lower(Runtime& rt, const Args& args) { return is_lower_text(to_str(rt, subject(args, "lower")).view()); }
+bool upper(Runtime& rt, const Args& args) { return is_upper_text(to_str(rt, subject(args, "upper")).view()); }
 
 bool sequence(Runtime&, const Args& args) {
   const Value& value = subject(args, "sequence");
@@ -78,10 +64,8 @@ bool is_callable(Runtime&, const Args& args) {
     case Kind::Macro:
     case Kind::Function:
     case Kind::Method:
-    case Kind::Joiner:
-      return true;
-    default:
-      return false;
+    case Kind::Joiner: return true;
+    default: return false;
   }
 }
 
@@ -94,9 +78,7 @@ bool same_as(Runtime& rt, const Args& args) {
   return equals(rt, b.at(0), b.at(1));
 }
 
-bool is_escaped(Runtime&, const Args& args) {
-  return subject(args, "escaped").is_markup();
-}
+bool is_escaped(Runtime&, const Args& args) { return subject(args, "escaped").is_markup(); }
 
 bool in(Runtime& rt, const Args& args) {
   const Bound b("in", args, {"value", "seq"}, 2);

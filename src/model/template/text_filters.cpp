@@ -10,13 +10,9 @@ namespace apr::model::jinja {
 namespace {
 
 /// The value of a text filter as a text: Markup stays one, anything else becomes its str().
-Value subject(Runtime& rt, const Bound& b) {
-  return to_str(rt, b.at(0));
-}
+Value subject(Runtime& rt, const Bound& b) { return to_str(rt, b.at(0)); }
 
-bool is_word(char32_t c) {
-  return c == '_' || is_alpha(c) || is_numeric(c) || is_decimal(c) || is_digit(c);
-}
+bool is_word(char32_t c) { return c == '_' || is_alpha(c) || is_numeric(c) || is_decimal(c) || is_digit(c); }
 
 }  // namespace
 

@@ -132,26 +132,21 @@ class PercentFormat {
     switch (spec.type) {
       case 's':
       case 'r':
-      case 'a':
-        return text(value, spec);
-      case 'c':
-        return character(value, spec);
+      case 'a': return text(value, spec);
+      case 'c': return character(value, spec);
       case 'd':
       case 'i':
       case 'u':
       case 'x':
       case 'X':
-      case 'o':
-        return integer(value, spec);
+      case 'o': return integer(value, spec);
       case 'e':
       case 'E':
       case 'f':
       case 'F':
       case 'g':
-      case 'G':
-        return real(value, spec);
-      default:
-        fail(fmt::format("unsupported format character '{}'", spec.type));
+      case 'G': return real(value, spec);
+      default: fail(fmt::format("unsupported format character '{}'", spec.type));
     }
   }
 

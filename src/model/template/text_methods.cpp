@@ -100,18 +100,14 @@ namespace {
 Value keep(Runtime& rt, const Value& self, std::string content) {
   return rt.text(std::move(content), self.is_markup());
 }
-Value keep(Runtime& rt, const Value& self, std::string_view content) {
-  return keep(rt, self, std::string(content));
-}
+Value keep(Runtime& rt, const Value& self, std::string_view content) { return keep(rt, self, std::string(content)); }
 
 /// An argument that goes into `self`: escaped when that is Markup.
 Value inserted(Runtime& rt, const Value& self, const Value& argument) {
   return self.is_markup() ? escaped(rt, argument) : argument;
 }
 
-void no_arguments(const Args& args, std::string_view name) {
-  const Bound b(name, args, {});
-}
+void no_arguments(const Args& args, std::string_view name) { const Bound b(name, args, {}); }
 
 Value upper(Runtime& rt, const Value& self, const Args& args) {
   no_arguments(args, "upper");
@@ -162,15 +158,9 @@ Value strip_sides(Runtime& rt, const Value& self, const Args& args, bool left, b
   charge_strip(rt, self.view(), chars);
   return keep(rt, self, stripped(self.view(), chars, left, right));
 }
-Value strip(Runtime& rt, const Value& self, const Args& args) {
-  return strip_sides(rt, self, args, true, true);
-}
-Value lstrip(Runtime& rt, const Value& self, const Args& args) {
-  return strip_sides(rt, self, args, true, false);
-}
-Value rstrip(Runtime& rt, const Value& self, const Args& args) {
-  return strip_sides(rt, self, args, false, true);
-}
+Value strip(Runtime& rt, const Value& self, const Args& args) { return strip_sides(rt, self, args, true, true); }
+Value lstrip(Runtime& rt, const Value& self, const Args& args) { return strip_sides(rt, self, args, true, false); }
+Value rstrip(Runtime& rt, const Value& self, const Args& args) { return strip_sides(rt, self, args, false, true); }
 
 bool matches(std::string_view text, std::string_view part, bool at_end) {
   return at_end ? text.ends_with(part) : text.starts_with(part);
@@ -211,12 +201,8 @@ Value edge_test(Runtime& rt, const Value& self, const Args& args, bool at_end) {
   }
   return Value::boolean(false);
 }
-Value startswith(Runtime& rt, const Value& self, const Args& args) {
-  return edge_test(rt, self, args, false);
-}
-Value endswith(Runtime& rt, const Value& self, const Args& args) {
-  return edge_test(rt, self, args, true);
-}
+Value startswith(Runtime& rt, const Value& self, const Args& args) { return edge_test(rt, self, args, false); }
+Value endswith(Runtime& rt, const Value& self, const Args& args) { return edge_test(rt, self, args, true); }
 
 Value replace(Runtime& rt, const Value& self, const Args& args) {
   const Bound b("replace", args, {"old", "new", "count"}, 2);
@@ -296,24 +282,12 @@ Value every(Runtime& rt, const Value& self, const Args& args) {
   }
   return Value::boolean(!text.empty());
 }
-bool is_alnum(char32_t c) {
-  return is_alpha(c) || is_decimal(c) || is_digit(c) || is_numeric(c);
-}
-bool space(char32_t c) {
-  return is_space(c);
-}
-bool alpha(char32_t c) {
-  return is_alpha(c);
-}
-bool decimal(char32_t c) {
-  return is_decimal(c);
-}
-bool digit(char32_t c) {
-  return is_digit(c);
-}
-bool numeric(char32_t c) {
-  return is_numeric(c);
-}
+bool is_alnum(char32_t c) { return is_alpha(c) || is_decimal(c) || is_digit(c) || is_numeric(c); }
+bool space(char32_t c) { return is_space(c); }
+bool alpha(char32_t c) { return is_alpha(c); }
+bool decimal(char32_t c) { return is_decimal(c); }
+bool digit(char32_t c) { return is_digit(c); }
+bool numeric(char32_t c) { return is_numeric(c); }
 
 Value islower(Runtime&, const Value& self, const Args& args) {
   no_arguments(args, "islower");
@@ -332,15 +306,9 @@ Value padded(Runtime& rt, const Value& self, const Args& args, std::string_view 
   if (count_chars(fill) != 1) fail("The fill character must be exactly one character long");
   return pad_text(rt, self, b.integer(0, 0), fill, side);
 }
-Value ljust(Runtime& rt, const Value& self, const Args& args) {
-  return padded(rt, self, args, "ljust", -1);
-}
-Value rjust(Runtime& rt, const Value& self, const Args& args) {
-  return padded(rt, self, args, "rjust", 1);
-}
-Value center(Runtime& rt, const Value& self, const Args& args) {
-  return padded(rt, self, args, "center", 0);
-}
+Value ljust(Runtime& rt, const Value& self, const Args& args) { return padded(rt, self, args, "ljust", -1); }
+Value rjust(Runtime& rt, const Value& self, const Args& args) { return padded(rt, self, args, "rjust", 1); }
+Value center(Runtime& rt, const Value& self, const Args& args) { return padded(rt, self, args, "center", 0); }
 
 Value zfill(Runtime& rt, const Value& self, const Args& args) {
   const Bound b("zfill", args, {"width"}, 1);
@@ -365,9 +333,7 @@ Value removesuffix(Runtime& rt, const Value& self, const Args& args) {
   return keep(rt, self, text.ends_with(part) ? text.substr(0, text.size() - part.size()) : text);
 }
 
-Value format(Runtime& rt, const Value& self, const Args& args) {
-  return brace_format(rt, self, args);
-}
+Value format(Runtime& rt, const Value& self, const Args& args) { return brace_format(rt, self, args); }
 
 Value splitlines(Runtime& rt, const Value& self, const Args& args) {
   const Bound b("splitlines", args, {"keepends"});
@@ -430,12 +396,8 @@ bool one_case(std::string_view text, bool (*wanted)(char32_t) noexcept, bool (*o
 
 }  // namespace
 
-bool is_lower_text(std::string_view text) {
-  return one_case(text, is_lower, is_upper);
-}
-bool is_upper_text(std::string_view text) {
-  return one_case(text, is_upper, is_lower);
-}
+bool is_lower_text(std::string_view text) { return one_case(text, is_lower, is_upper); }
+bool is_upper_text(std::string_view text) { return one_case(text, is_upper, is_lower); }
 
 Value pad_text(Runtime& rt, const Value& self, std::int64_t width, std::string_view fill, int side) {
   const std::int64_t missing = width - static_cast<std::int64_t>(self.text().n_chars);

@@ -48,15 +48,9 @@ char32_t shifted(char32_t c, std::int32_t delta) noexcept {
   return static_cast<char32_t>(static_cast<std::int64_t>(c) + delta);
 }
 
-bool is_ascii_lower(char32_t c) noexcept {
-  return c >= 'a' && c <= 'z';
-}
-bool is_ascii_upper(char32_t c) noexcept {
-  return c >= 'A' && c <= 'Z';
-}
-bool is_ascii_digit(char32_t c) noexcept {
-  return c >= '0' && c <= '9';
-}
+bool is_ascii_lower(char32_t c) noexcept { return c >= 'a' && c <= 'z'; }
+bool is_ascii_upper(char32_t c) noexcept { return c >= 'A' && c <= 'Z'; }
+bool is_ascii_digit(char32_t c) noexcept { return c >= '0' && c <= '9'; }
 
 }  // namespace
 
@@ -142,26 +136,16 @@ bool is_printable(char32_t c) noexcept {
 bool is_alpha(char32_t c) noexcept {
   return c < 0x80 ? is_ascii_lower(c) || is_ascii_upper(c) : find_run(kAlpha, c) != nullptr;
 }
-bool is_lower(char32_t c) noexcept {
-  return c < 0x80 ? is_ascii_lower(c) : find_run(kLowerCase, c) != nullptr;
-}
-bool is_upper(char32_t c) noexcept {
-  return c < 0x80 ? is_ascii_upper(c) : find_run(kUpperCase, c) != nullptr;
-}
+bool is_lower(char32_t c) noexcept { return c < 0x80 ? is_ascii_lower(c) : find_run(kLowerCase, c) != nullptr; }
+bool is_upper(char32_t c) noexcept { return c < 0x80 ? is_ascii_upper(c) : find_run(kUpperCase, c) != nullptr; }
 bool is_cased(char32_t c) noexcept {
   if (is_lower(c) || is_upper(c)) return true;
   const CaseRun* run = c < 0x80 ? nullptr : find_run(kToTitle, c);
   return run != nullptr && run->delta == 0;  // title case letters are their own title case
 }
-bool is_decimal(char32_t c) noexcept {
-  return c < 0x80 ? is_ascii_digit(c) : find_run(kDecimal, c) != nullptr;
-}
-bool is_digit(char32_t c) noexcept {
-  return c < 0x80 ? is_ascii_digit(c) : find_run(kDigit, c) != nullptr;
-}
-bool is_numeric(char32_t c) noexcept {
-  return c < 0x80 ? is_ascii_digit(c) : find_run(kNumeric, c) != nullptr;
-}
+bool is_decimal(char32_t c) noexcept { return c < 0x80 ? is_ascii_digit(c) : find_run(kDecimal, c) != nullptr; }
+bool is_digit(char32_t c) noexcept { return c < 0x80 ? is_ascii_digit(c) : find_run(kDigit, c) != nullptr; }
+bool is_numeric(char32_t c) noexcept { return c < 0x80 ? is_ascii_digit(c) : find_run(kNumeric, c) != nullptr; }
 
 void append_upper(std::string& out, char32_t c) {
   if (c < 0x80) {

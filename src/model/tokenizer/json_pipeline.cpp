@@ -254,8 +254,6 @@ std::string text_member(const Json& object, const char* key, const std::string& 
   return value.get<std::string>();
 }
 
-JsonPipeline read_pipeline(const Json& root, const std::string& path) {
-  return PipelineReader(root, path).read();
-}
+JsonPipeline read_pipeline(const Json& root, const std::string& path) { return PipelineReader(root, path).read(); }
 
 }  // namespace apr::model::tok

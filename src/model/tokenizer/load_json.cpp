@@ -319,8 +319,6 @@ class JsonLoader {
 
 }  // namespace
 
-std::shared_ptr<const TokenizerState> load_from_json(const std::string& path) {
-  return JsonLoader(path).load();
-}
+std::shared_ptr<const TokenizerState> load_from_json(const std::string& path) { return JsonLoader(path).load(); }
 
 }  // namespace apr::model::tok

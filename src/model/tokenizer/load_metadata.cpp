@@ -170,27 +170,21 @@ class MetadataLoader {
     for (std::size_t i = 0; i < texts.size(); ++i)
       if ((vocab().attrs[i] & kAttrByte) != 0 && byte_of_token_text(texts[i]) < 0 && n_wrong++ == 0) first = i;
     if (n_wrong > 0)
-      vocab().warn("tokenizer.tokens.byte", "tokens of the kind byte whose text names none; they stand for their text",
-                   "tokenizer.ggml.tokens",
-                   fmt::format("{} tokens, the first is \"{}\" at index {}", n_wrong, escaped(texts[first], 64), first));
+      vocab().warn(
+          "tokenizer.tokens.byte", "tokens of the kind byte whose text names none; they stand for their text",
+          "tokenizer.ggml.tokens",
+          fmt::format("{} tokens, the first is \"{}\" at index {}", n_wrong, escaped(texts[first], 64), first));
   }
 
   static std::uint16_t attr_of(std::int64_t kind) {
     switch (kind) {
-      case 1:
-        return kAttrNormal;
-      case 2:
-        return kAttrUnknown;
-      case 3:
-        return kAttrControl;
-      case 4:
-        return kAttrUserDefined;
-      case 5:
-        return kAttrUnused;
-      case 6:
-        return kAttrByte;
-      default:
-        return 0;
+      case 1: return kAttrNormal;
+      case 2: return kAttrUnknown;
+      case 3: return kAttrControl;
+      case 4: return kAttrUserDefined;
+      case 5: return kAttrUnused;
+      case 6: return kAttrByte;
+      default: return 0;
     }
   }
 

@@ -41,21 +41,11 @@ std::string Normalizer::apply(std::string_view text, bool is_first) const {
   std::string out(text);
   for (const auto& step : steps_) {
     switch (step.kind) {
-      case Kind::Form:
-        out = normalized(out, step.form);
-        break;
-      case Kind::Lowercase:
-        out = lowercase(out);
-        break;
-      case Kind::StripAccents:
-        out = without_marks(out);
-        break;
-      case Kind::Replace:
-        out = replaced(out, step.text, step.to);
-        break;
-      case Kind::ReplacePattern:
-        out = step.pattern->replaced(out, step.to);
-        break;
+      case Kind::Form: out = normalized(out, step.form); break;
+      case Kind::Lowercase: out = lowercase(out); break;
+      case Kind::StripAccents: out = without_marks(out); break;
+      case Kind::Replace: out = replaced(out, step.text, step.to); break;
+      case Kind::ReplacePattern: out = step.pattern->replaced(out, step.to); break;
       case Kind::Prepend:
         if (!out.empty()) out.insert(0, step.text);
         break;

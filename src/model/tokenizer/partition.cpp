@@ -9,9 +9,7 @@ namespace {
 
 constexpr std::size_t kMaxSpecialBytes = 1024;
 
-bool is_c_space(char c) {
-  return c == ' ' || (c >= '\t' && c <= '\r');
-}
+bool is_c_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /// Cuts every occurrence of one token out of one stretch of text.
 void cut(std::string_view text, Fragment raw, std::int32_t token, std::string_view wanted, std::uint16_t attr,

@@ -32,12 +32,8 @@ constexpr NamedPreTokenizer kPreTokenizers[] = {
 #undef APR_PRE_TOKENIZER
 };
 
-bool is_number(unsigned char c) {
-  return (c >= '0' && c <= '9') || c == kNumber;
-}
-bool is_ascii_digit(unsigned char c) {
-  return c >= '0' && c <= '9';
-}
+bool is_number(unsigned char c) { return (c >= '0' && c <= '9') || c == kNumber; }
+bool is_ascii_digit(unsigned char c) { return c >= '0' && c <= '9'; }
 
 /// Cuts behind every group of digits counted from the right end of its run.
 void cut_digits(const SplitText& text, Range range, bool ascii_only, std::vector<Range>& out) {
@@ -105,9 +101,7 @@ void join(const std::vector<Piece>& pieces, SplitBehavior behavior, std::vector<
 
 }  // namespace
 
-std::span<const NamedPreTokenizer> pre_tokenizers() noexcept {
-  return kPreTokenizers;
-}
+std::span<const NamedPreTokenizer> pre_tokenizers() noexcept { return kPreTokenizers; }
 
 const NamedPreTokenizer* find_pre_tokenizer(std::string_view name) noexcept {
   const auto* found = std::find_if(std::begin(kPreTokenizers), std::end(kPreTokenizers),

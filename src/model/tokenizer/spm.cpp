@@ -125,8 +125,6 @@ class SpmEncoder final : public Encoder {
 
 }  // namespace
 
-std::unique_ptr<Encoder> make_spm(Vocab& vocab) {
-  return std::make_unique<SpmEncoder>(vocab);
-}
+std::unique_ptr<Encoder> make_spm(Vocab& vocab) { return std::make_unique<SpmEncoder>(vocab); }
 
 }  // namespace apr::model::tok

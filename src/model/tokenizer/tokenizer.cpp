@@ -25,34 +25,23 @@ std::size_t checked_id(const tok::Vocab& vocab, std::int32_t id) {
 
 std::string_view name(TokenizerKind kind) noexcept {
   switch (kind) {
-    case TokenizerKind::Bpe:
-      return "bpe";
-    case TokenizerKind::Spm:
-      return "spm";
-    case TokenizerKind::Wpm:
-      return "wpm";
-    case TokenizerKind::Unigram:
-      return "unigram";
+    case TokenizerKind::Bpe: return "bpe";
+    case TokenizerKind::Spm: return "spm";
+    case TokenizerKind::Wpm: return "wpm";
+    case TokenizerKind::Unigram: return "unigram";
   }
   return "unknown";
 }
 
 std::string_view name(TokenKind kind) noexcept {
   switch (kind) {
-    case TokenKind::Undefined:
-      return "undefined";
-    case TokenKind::Normal:
-      return "normal";
-    case TokenKind::Unknown:
-      return "unknown";
-    case TokenKind::Control:
-      return "control";
-    case TokenKind::UserDefined:
-      return "user-defined";
-    case TokenKind::Unused:
-      return "unused";
-    case TokenKind::Byte:
-      return "byte";
+    case TokenKind::Undefined: return "undefined";
+    case TokenKind::Normal: return "normal";
+    case TokenKind::Unknown: return "unknown";
+    case TokenKind::Control: return "control";
+    case TokenKind::UserDefined: return "user-defined";
+    case TokenKind::Unused: return "unused";
+    case TokenKind::Byte: return "byte";
   }
   return "undefined";
 }
@@ -68,9 +57,7 @@ Tokenizer Tokenizer::from_model(const format::ModelFile& model) {
       .help("copy the model's tokenizer.json and tokenizer_config.json into the folder");
 }
 
-Tokenizer Tokenizer::from_json_file(const std::string& path) {
-  return Tokenizer(tok::load_from_json(path));
-}
+Tokenizer Tokenizer::from_json_file(const std::string& path) { return Tokenizer(tok::load_from_json(path)); }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, EncodeOptions options) const {
   if (text.size() > kMaxTextBytes) {
@@ -114,9 +101,7 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, DecodeOptions o
   return vocab.clean_spaces ? tok::with_clean_spaces(std::move(out)) : out;
 }
 
-const std::string& Tokenizer::piece(std::int32_t id) const {
-  return state_->pieces[checked_id(state_->vocab, id)];
-}
+const std::string& Tokenizer::piece(std::int32_t id) const { return state_->pieces[checked_id(state_->vocab, id)]; }
 
 std::string_view Tokenizer::text(std::int32_t id) const {
   static_cast<void>(checked_id(state_->vocab, id));
@@ -146,35 +131,15 @@ bool Tokenizer::is_end_of_generation(std::int32_t id) const noexcept {
   return std::binary_search(state_->vocab.eog.begin(), state_->vocab.eog.end(), id);
 }
 
-std::int32_t Tokenizer::n_vocab() const noexcept {
-  return state_->vocab.size();
-}
-const SpecialTokens& Tokenizer::special() const noexcept {
-  return state_->vocab.special;
-}
-std::span<const std::int32_t> Tokenizer::end_of_generation_ids() const noexcept {
-  return state_->vocab.eog;
-}
-bool Tokenizer::adds_bos() const noexcept {
-  return state_->vocab.add_bos;
-}
-bool Tokenizer::adds_eos() const noexcept {
-  return state_->vocab.add_eos;
-}
-bool Tokenizer::adds_space_prefix() const noexcept {
-  return state_->vocab.add_space_prefix;
-}
-TokenizerKind Tokenizer::kind() const noexcept {
-  return state_->vocab.kind;
-}
-std::string_view Tokenizer::model_name() const noexcept {
-  return state_->vocab.model;
-}
-std::string_view Tokenizer::pre_tokenizer() const noexcept {
-  return state_->vocab.pre;
-}
-const std::vector<Finding>& Tokenizer::findings() const noexcept {
-  return state_->vocab.findings;
-}
+std::int32_t Tokenizer::n_vocab() const noexcept { return state_->vocab.size(); }
+const SpecialTokens& Tokenizer::special() const noexcept { return state_->vocab.special; }
+std::span<const std::int32_t> Tokenizer::end_of_generation_ids() const noexcept { return state_->vocab.eog; }
+bool Tokenizer::adds_bos() const noexcept { return state_->vocab.add_bos; }
+bool Tokenizer::adds_eos() const noexcept { return state_->vocab.add_eos; }
+bool Tokenizer::adds_space_prefix() const noexcept { return state_->vocab.add_space_prefix; }
+TokenizerKind Tokenizer::kind() const noexcept { return state_->vocab.kind; }
+std::string_view Tokenizer::model_name() const noexcept { return state_->vocab.model; }
+std::string_view Tokenizer::pre_tokenizer() const noexcept { return state_->vocab.pre; }
+const std::vector<Finding>& Tokenizer::findings() const noexcept { return state_->vocab.findings; }
 
 }  // namespace apr::model

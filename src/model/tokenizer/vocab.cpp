@@ -64,9 +64,7 @@ void Vocab::warn(std::string rule, std::string message, std::string field, std::
   findings.push_back(std::move(finding));
 }
 
-std::string byte_token_text(unsigned char byte) {
-  return fmt::format("<0x{:02X}>", byte);
-}
+std::string byte_token_text(unsigned char byte) { return fmt::format("<0x{:02X}>", byte); }
 
 int byte_of_token_text(std::string_view text) noexcept {
   if (text.size() != 6 || !text.starts_with("<0x") || text[5] != '>') return -1;
@@ -82,9 +80,7 @@ int byte_of_token_text(std::string_view text) noexcept {
   return value;
 }
 
-std::string_view byte_letter(unsigned char byte) noexcept {
-  return alphabet().letter[byte];
-}
+std::string_view byte_letter(unsigned char byte) noexcept { return alphabet().letter[byte]; }
 
 std::string bytes_of_letters(std::string_view spelling, bool& exact) {
   const auto& table = alphabet();

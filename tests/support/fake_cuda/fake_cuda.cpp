@@ -51,10 +51,10 @@ void answer(const char*, std::size_t* bytes, Device) {
 }
 }  // namespace
 
-#define APR_DRIVER_CALL(method, symbol, parameters, arguments)                  \
-  extern "C" __attribute__((visibility("default"))) Result symbol parameters {  \
-    answer arguments_with_name(symbol, arguments);                              \
-    return code_of(#symbol);                                                    \
+#define APR_DRIVER_CALL(method, symbol, parameters, arguments)                 \
+  extern "C" __attribute__((visibility("default"))) Result symbol parameters { \
+    answer arguments_with_name(symbol, arguments);                             \
+    return code_of(#symbol);                                                   \
   }
 #define arguments_with_name(symbol, arguments) (#symbol, strip arguments)
 #define strip(...) __VA_ARGS__

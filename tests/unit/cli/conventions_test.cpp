@@ -237,9 +237,7 @@ TEST(Version, IsaIsForcedByFlagAndEnvironmentAndTheFlagWins) {
 
 // ---- colour ---------------------------------------------------------------------------------------------------------
 
-bool coloured(const RunResult& result) {
-  return (result.out + result.err).find('\033') != std::string::npos;
-}
+bool coloured(const RunResult& result) { return (result.out + result.err).find('\033') != std::string::npos; }
 
 TEST(Colour, FollowsTerminalNoColorAndFlag) {
   const SmallModels m;

@@ -95,7 +95,8 @@ TEST(Device, ACallThatFailsIsNoOccasionForTheCpu) {
   if (!cuda_built()) return;
   const TinyModel model;
   for (const char* device : {"cuda", "auto"}) {
-    const auto error = apr_json({"profile", model.path, "--device", device}, 8, with_fake_driver("cuDeviceGetName=719"))["error"];
+    const auto error =
+        apr_json({"profile", model.path, "--device", device}, 8, with_fake_driver("cuDeviceGetName=719"))["error"];
     EXPECT_EQ(error["code"], "inference");
     EXPECT_EQ(error["message"], "a CUDA call failed: device_name");
     EXPECT_NE(error["found"].get<std::string>().find("719"), std::string::npos);

@@ -110,7 +110,8 @@ TEST(HexDiff, NamesTheByteTheBlockAndTheWorstElement) {
   EXPECT_EQ(t["differs"], "data");
   EXPECT_GE(t["bytes"]["first_different"].get<int>(), 8);
   EXPECT_LT(t["bytes"]["first_different"].get<int>(), 12);
-  EXPECT_EQ(t["bytes"]["first_file_offset"].get<std::uint64_t>(), at + t["bytes"]["first_different"].get<std::uint64_t>());
+  EXPECT_EQ(t["bytes"]["first_file_offset"].get<std::uint64_t>(),
+            at + t["bytes"]["first_different"].get<std::uint64_t>());
   EXPECT_EQ(t["values"]["worst"]["element"], 2);
   EXPECT_EQ(t["values"]["worst"]["a"], 2.5);
   EXPECT_EQ(t["values"]["worst"]["b"], 100);
@@ -163,7 +164,8 @@ TEST(HexPicture, TextOfTheFileIsNeverMarkup) {
   b.f32("</script><img src=x onerror=alert(1)>", 8);
   b.f32("a\"onload=\"x", 8);
   const TempFolder folder;
-  const std::string model = folder.write("m<b>.gguf", b.bytes()), page = folder.path("page.html"), map = folder.path("map.svg");
+  const std::string model = folder.write("m<b>.gguf", b.bytes()), page = folder.path("page.html"),
+                    map = folder.path("map.svg");
   ASSERT_EQ(apr_command({"hex", model, "--html", page}).status, 0);
   ASSERT_EQ(apr_command({"hex", model, "--svg", map}).status, 0);
   for (const std::string& path : {page, map}) {

@@ -1,5 +1,5 @@
-// What --blocks, --at, --weight, --stats, --distribution, --list and --raw say on the command line: the same numbers in text and
-// JSON, in every format.
+// What --blocks, --at, --weight, --stats, --distribution, --list and --raw say on the command line: the same numbers in
+// text and JSON, in every format.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -53,10 +53,12 @@ TEST(HexBlocks, ChoosesBlocksAndRowsAndOneTensorOfEachType) {
   const SmallModels m;
   EXPECT_EQ(apr_json({"hex", m.gguf, "--blocks"}, 0)["tensors"].size(), 2U);
   EXPECT_EQ(apr_json({"hex", m.safetensors, "--blocks"}, 0)["tensors"].size(), 1U);
-  const json row = apr_json({"hex", m.gguf, "--blocks", "--tensor", "output_norm.weight", "--row", "1", "--block", "2"}, 0);
+  const json row =
+      apr_json({"hex", m.gguf, "--blocks", "--tensor", "output_norm.weight", "--row", "1", "--block", "2"}, 0);
   EXPECT_EQ(row["tensors"][0]["block"]["index"], 6);
   EXPECT_EQ(row["tensors"][0]["block"]["elements"][0]["value"], 6.5);
-  for (const std::vector<std::string>& bad : std::vector<std::vector<std::string>>{{"--row", "2"}, {"--block", "8"}, {"--row", "0", "--block", "4"}}) {
+  for (const std::vector<std::string>& bad :
+       std::vector<std::vector<std::string>>{{"--row", "2"}, {"--block", "8"}, {"--row", "0", "--block", "4"}}) {
     std::vector<std::string> args = {"hex", m.gguf, "--blocks", "--tensor", "output_norm.weight"};
     args.insert(args.end(), bad.begin(), bad.end());
     EXPECT_EQ(apr_command(args).status, 2) << testing::PrintToString(bad);
@@ -104,7 +106,8 @@ TEST(HexStats, ALinePerTensorWithTheNumbersOfTheDistribution) {
   const SmallModels m;
   for (const std::string& file : {m.gguf, m.apr, m.safetensors}) {
     const json stats = apr_json({"hex", file, "--stats", "--tensor", "output_norm.weight"}, 0)["tensors"][0];
-    const json whole = apr_json({"hex", file, "--distribution", "--tensor", "output_norm.weight", "--bins", "4"}, 0)["distributions"][0];
+    const json whole = apr_json({"hex", file, "--distribution", "--tensor", "output_norm.weight", "--bins", "4"},
+                                0)["distributions"][0];
     EXPECT_EQ(stats["mean"], 4.0);
     EXPECT_EQ(stats["min"], 0.5);
     EXPECT_EQ(stats["max"], 7.5);
@@ -114,7 +117,8 @@ TEST(HexStats, ALinePerTensorWithTheNumbersOfTheDistribution) {
     EXPECT_TRUE(stats["code_entropy_bits"].is_null());
     EXPECT_TRUE(stats["code_entropy_bits_reason"].is_string());
     EXPECT_EQ(stats["abs_max"]["index"], json({1, 3}));
-    for (const char* key : {"mean", "std", "excess_kurtosis", "n_zero", "abs_max"}) EXPECT_EQ(stats[key], whole[key]) << key;
+    for (const char* key : {"mean", "std", "excess_kurtosis", "n_zero", "abs_max"})
+      EXPECT_EQ(stats[key], whole[key]) << key;
     EXPECT_TRUE(stats["histogram"].is_null());
     EXPECT_EQ(whole["histogram"]["counts"], json({2, 2, 2, 2}));
     EXPECT_THAT(text_of({"hex", file, "--stats"}), HasSubstr("output_norm.weight"));
@@ -157,10 +161,13 @@ TEST(HexSlice, ElementsByTheirRowMajorNumbers) {
     const json t = apr_json({"hex", file, "--tensor", "output_norm.weight", "--slice", "2:5"}, 0)["tensors"][0];
     EXPECT_EQ(t["values"], json({2.5, 3.5, 4.5}));
     EXPECT_EQ(t["offsets"][1].get<std::uint64_t>(), t["offset"].get<std::uint64_t>() + 12);
-    EXPECT_EQ(apr_json({"hex", file, "--tensor", "output_norm.weight", "--slice", "6:"}, 0)["tensors"][0]["values"], json({6.5, 7.5}));
-    EXPECT_THAT(text_of({"hex", file, "--tensor", "output_norm.weight", "--slice", ":3", "--limit", "2"}), HasSubstr("1 more"));
+    EXPECT_EQ(apr_json({"hex", file, "--tensor", "output_norm.weight", "--slice", "6:"}, 0)["tensors"][0]["values"],
+              json({6.5, 7.5}));
+    EXPECT_THAT(text_of({"hex", file, "--tensor", "output_norm.weight", "--slice", ":3", "--limit", "2"}),
+                HasSubstr("1 more"));
     for (const char* bad : {"3", "a:2", "2:2", "3:2", "0:9", "8:", ":", "-1:2"})
-      if (std::string(bad) != ":") EXPECT_EQ(apr_command({"hex", file, "--tensor", "output_norm.weight", "--slice", bad}).status, 2) << bad;
+      if (std::string(bad) != ":")
+        EXPECT_EQ(apr_command({"hex", file, "--tensor", "output_norm.weight", "--slice", bad}).status, 2) << bad;
   }
 }
 
@@ -178,7 +185,8 @@ TEST(HexRaw, RowsOfAModelSayWhatTheyHold) {
 
 TEST(HexRaw, ReadsARedirectedFile) {
   const SmallModels m;
-  const RunResult result = run_command("/bin/sh", {"-c", "'" + apr_binary() + "' hex - --raw --limit 16 < '" + m.gguf + "'"});
+  const RunResult result =
+      run_command("/bin/sh", {"-c", "'" + apr_binary() + "' hex - --raw --limit 16 < '" + m.gguf + "'"});
   EXPECT_EQ(result.status, 0) << result.all();
   EXPECT_THAT(result.out, HasSubstr("|GGUF"));
   const RunResult pipe = run_command("/bin/sh", {"-c", "cat '" + m.gguf + "' | '" + apr_binary() + "' hex - --raw"});

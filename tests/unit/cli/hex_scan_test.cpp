@@ -136,8 +136,8 @@ TEST(HexManifest, IsWrittenOnceAndVerifiesTheFile) {
   EXPECT_EQ(plan.status, 5);
   EXPECT_THAT(plan.out, HasSubstr("curl -sfL -r 0-"));
   EXPECT_THAT(plan.out, HasSubstr("intact: the damage is beside it"));
-  const RunResult cut = apr_command(
-      {"hex", model.folder.write("cut.gguf", model.bytes.substr(0, 1000)), "--verify-manifest", manifest});
+  const RunResult cut =
+      apr_command({"hex", model.folder.write("cut.gguf", model.bytes.substr(0, 1000)), "--verify-manifest", manifest});
   EXPECT_EQ(cut.status, 5) << cut.all();
   EXPECT_THAT(cut.out, HasSubstr("missing"));
 }

@@ -411,13 +411,13 @@ TEST(HexMemory, AFileOfFourGigabytesIsReadByItsHeaderAlone) {
             0);  // a hole: no disk space
   for (const std::vector<std::string>& mode :
        std::vector<std::vector<std::string>>{{},
-                                                 {"--header"},
-                                                 {"--list"},
-                                                 {"--list", "--json"},
-                                                 {"--at", "4600000000"},
-                                                 {"--weight", "blk.39.weight[7]"},
-                                                 {"--blocks"},
-                                                 {"--raw", "--offset", "4600000000"}}) {
+                                             {"--header"},
+                                             {"--list"},
+                                             {"--list", "--json"},
+                                             {"--at", "4600000000"},
+                                             {"--weight", "blk.39.weight[7]"},
+                                             {"--blocks"},
+                                             {"--raw", "--offset", "4600000000"}}) {
     std::vector<std::string> args = {"hex", path};
     args.insert(args.end(), mode.begin(), mode.end());
     const RunResult result = apr_command(args);
@@ -431,9 +431,19 @@ TEST(HexLines, FitAHundredColumns) {
   const SmallModels m;
   for (const std::string& file : {m.gguf, m.apr, m.safetensors})
     for (const std::vector<std::string>& mode :
-         std::vector<std::vector<std::string>>{{}, {"--header"}, {"--list"}, {"--tensor", "*"}, {"--raw"}, {"--blocks"}, {"--at", "64"},
-                                               {"--stats"}, {"--distribution"}, {"--tensor", "*", "--slice", "0:4"},
-                                               {"--header", "--all"}, {"--entropy"}, {"--damage"}}) {
+         std::vector<std::vector<std::string>>{{},
+                                               {"--header"},
+                                               {"--list"},
+                                               {"--tensor", "*"},
+                                               {"--raw"},
+                                               {"--blocks"},
+                                               {"--at", "64"},
+                                               {"--stats"},
+                                               {"--distribution"},
+                                               {"--tensor", "*", "--slice", "0:4"},
+                                               {"--header", "--all"},
+                                               {"--entropy"},
+                                               {"--damage"}}) {
       std::vector<std::string> args = {"hex", file.substr(file.rfind('/') + 1)};
       args.insert(args.end(), mode.begin(), mode.end());
       const std::string text = apr_command(args, {.cwd = m.folder.path()}).out;

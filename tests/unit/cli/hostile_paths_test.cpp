@@ -24,9 +24,15 @@ bool is_printable(std::string_view text) {
 }
 
 const std::vector<std::string>& odd_names() {
-  static const std::vector<std::string> names = {"new\nline.gguf", "esc\x1b[2J\x1b]0;title\x07.gguf",
-                                                 "invalid\xff\xfe.gguf", "-rf", "a b.gguf", "quote\".gguf",
-                                                 "\xE2\x80\xAE.gguf", "del\x7f.gguf", "cr\rback.gguf"};
+  static const std::vector<std::string> names = {"new\nline.gguf",
+                                                 "esc\x1b[2J\x1b]0;title\x07.gguf",
+                                                 "invalid\xff\xfe.gguf",
+                                                 "-rf",
+                                                 "a b.gguf",
+                                                 "quote\".gguf",
+                                                 "\xE2\x80\xAE.gguf",
+                                                 "del\x7f.gguf",
+                                                 "cr\rback.gguf"};
   return names;
 }
 
@@ -122,11 +128,13 @@ TEST(HostilePaths, AFileThatShrinksWhileItIsRead) {
     };
     const RunResult result = apr_command({"diag", path}, {.meanwhile = cut});
     EXPECT_EQ(result.signal, 0) << "round " << round;
-    // Cut before it was opened: the bytes are missing (4). While it was read: it became shorter (7). After: fine (0, 5).
+    // Cut before it was opened: the bytes are missing (4). While it was read: it became shorter (7). After: fine (0,
+    // 5).
     EXPECT_TRUE(result.status == 7 || result.status == 4 || result.status == 0 || result.status == 5) << result.all();
     if (result.status != 7) continue;
     ++n_noticed;
-    EXPECT_THAT(result.err, AnyOf(HasSubstr("became shorter while it was read"), HasSubstr("changed while it was read")));
+    EXPECT_THAT(result.err,
+                AnyOf(HasSubstr("became shorter while it was read"), HasSubstr("changed while it was read")));
     EXPECT_EQ(result.out, "");
   }
   RecordProperty("noticed", n_noticed);

@@ -51,7 +51,8 @@ TEST_F(RunCommand, OnlyTheTextIsOnStdoutAndJsonHoldsTheSame) {
 }
 
 TEST_F(RunCommand, TheTypeOfTheCacheIsChosenAndShown) {
-  const auto f16 = apr_json(raw({"--temp", "0"}), 0)["memory"], q8_0 = apr_json(raw({"--temp", "0", "--kv-type", "q8_0"}), 0)["memory"];
+  const auto f16 = apr_json(raw({"--temp", "0"}), 0)["memory"],
+             q8_0 = apr_json(raw({"--temp", "0", "--kv-type", "q8_0"}), 0)["memory"];
   EXPECT_EQ(f16["kv_type"], "F16");
   EXPECT_EQ(q8_0["kv_type"], "Q8_0");
   EXPECT_LT(q8_0["kv_bytes"].get<double>(), 0.6 * f16["kv_bytes"].get<double>());

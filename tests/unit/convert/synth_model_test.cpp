@@ -15,9 +15,7 @@ namespace {
 const SynthPreset& preset(std::string_view name) {
   return *std::ranges::find(synth_presets(), name, &SynthPreset::name);
 }
-const SynthQuant& quant(std::string_view name) {
-  return *std::ranges::find(synth_quants(), name, &SynthQuant::name);
-}
+const SynthQuant& quant(std::string_view name) { return *std::ranges::find(synth_quants(), name, &SynthQuant::name); }
 
 std::uint64_t n_parameters(const SynthPreset& p) {
   std::uint64_t count = 0;

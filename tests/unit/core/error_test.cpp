@@ -8,9 +8,10 @@
 namespace apr {
 namespace {
 
-constexpr ErrorCode kAll[] = {ErrorCode::Internal,  ErrorCode::Usage,       ErrorCode::NotFound, ErrorCode::InvalidFormat,
-                              ErrorCode::ValidationFailed, ErrorCode::ModelLoad, ErrorCode::Io,  ErrorCode::Inference,
-                              ErrorCode::Unsupported, ErrorCode::Network,   ErrorCode::Interrupted};
+constexpr ErrorCode kAll[] = {
+    ErrorCode::Internal,         ErrorCode::Usage,     ErrorCode::NotFound,   ErrorCode::InvalidFormat,
+    ErrorCode::ValidationFailed, ErrorCode::ModelLoad, ErrorCode::Io,         ErrorCode::Inference,
+    ErrorCode::Unsupported,      ErrorCode::Network,   ErrorCode::Interrupted};
 
 TEST(Error, ExitStatusesAreTheDocumentedOnes) {
   const int expected[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 130};
@@ -23,10 +24,15 @@ TEST(Error, ExitStatusesAreTheDocumentedOnes) {
 }
 
 TEST(Error, OneLineHoldsEveryPart) {
-  const Error error = Error(ErrorCode::InvalidFormat, "string too long").at("m.gguf", 32).in("metadata[1].key").want("at most 8")
-                          .got("9").help("download it again");
-  EXPECT_STREQ(error.what(),
-               "m.gguf: offset 32 (0x20): metadata[1].key: string too long; expected at most 8; found 9 (download it again)");
+  const Error error = Error(ErrorCode::InvalidFormat, "string too long")
+                          .at("m.gguf", 32)
+                          .in("metadata[1].key")
+                          .want("at most 8")
+                          .got("9")
+                          .help("download it again");
+  EXPECT_STREQ(
+      error.what(),
+      "m.gguf: offset 32 (0x20): metadata[1].key: string too long; expected at most 8; found 9 (download it again)");
 }
 
 TEST(Error, FindingKeepsItsPlace) {

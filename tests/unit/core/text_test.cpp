@@ -15,10 +15,14 @@ TEST(Escaped, NothingThatActsOnATerminalPasses) {
   EXPECT_EQ(escaped("blk.0.attn_q.weight"), "blk.0.attn_q.weight");
   EXPECT_EQ(escaped("a\x1b[31mred"), "a\\e[31mred");
   EXPECT_EQ(escaped("a\0b\n\t\r\x07\x7f"sv), "a\\0b\\n\\t\\r\\x07\\x7f");
-  EXPECT_EQ(escaped("\xff\xc0\xaf"), "\\xff\\xc0\\xaf");           // overlong '/'
-  EXPECT_EQ(escaped("\xed\xa0\x80"), "\\xed\\xa0\\x80");           // a surrogate
-  EXPECT_EQ(escaped("\xc2\x9b" "31m"), "\\u{9b}31m");              // C1 CSI
-  EXPECT_EQ(escaped("\xe2\x80\xae" "gpj"), "\\u{202e}gpj");        // right-to-left override
+  EXPECT_EQ(escaped("\xff\xc0\xaf"), "\\xff\\xc0\\xaf");  // overlong '/'
+  EXPECT_EQ(escaped("\xed\xa0\x80"), "\\xed\\xa0\\x80");  // a surrogate
+  EXPECT_EQ(escaped("\xc2\x9b"
+                    "31m"),
+            "\\u{9b}31m");  // C1 CSI
+  EXPECT_EQ(escaped("\xe2\x80\xae"
+                    "gpj"),
+            "\\u{202e}gpj");  // right-to-left override
   EXPECT_EQ(escaped("Größe 日本 🙂"), "Größe 日本 🙂");
   EXPECT_EQ(escaped("abcdef", 3), "abc…");
 }
@@ -37,7 +41,10 @@ TEST(Utf8, ReportsTheFirstBadByte) {
   EXPECT_EQ(invalid_utf8_at("ab\xff"), 2U);
   EXPECT_EQ(invalid_utf8_at("\xf4\x90\x80\x80"), 0U);  // above U+10FFFF
   EXPECT_EQ(invalid_utf8_at("x\xe2\x82"), 1U);         // cut short
-  EXPECT_EQ(to_valid_utf8("a\xff" "b"), "a\xEF\xBF\xBD" "b");
+  EXPECT_EQ(to_valid_utf8("a\xff"
+                          "b"),
+            "a\xEF\xBF\xBD"
+            "b");
 }
 
 TEST(Nearest, FindsTypos) {

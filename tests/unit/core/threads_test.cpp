@@ -24,7 +24,11 @@ TEST(ThreadPool, EveryIndexOnceOnAnyNumberOfThreads) {
 
 TEST(ThreadPool, AFailureReachesTheCallerAndThePoolLives) {
   ThreadPool pool(3);
-  EXPECT_THROW(pool.parallel_for(100, [](std::uint64_t i) { if (i == 50) throw std::runtime_error("50"); }), std::runtime_error);
+  EXPECT_THROW(pool.parallel_for(100,
+                                 [](std::uint64_t i) {
+                                   if (i == 50) throw std::runtime_error("50");
+                                 }),
+               std::runtime_error);
   std::atomic<int> sum = 0;
   pool.parallel_for(10, [&](std::uint64_t i) { sum += static_cast<int>(i); });
   EXPECT_EQ(sum.load(), 45);

@@ -59,10 +59,24 @@ class Layer {
   }
 
   [[nodiscard]] HeadParams head() const {
-    return {qkv.address(),   columns.address(), shape_.norms ? q_norm.address() : 0, shape_.norms ? k_norm.address() : 0,
-            coarse.address(), fine.address(), k_cache.address(), v_cache.address(), width_,
-            static_cast<std::int32_t>(original_.size()) / width_, shape_.n_heads, shape_.n_kv_heads, shape_.head_dim, n_ctx_,
-            shape_.n_rot, shape_.adjacent, 1e-6F, 0};
+    return {qkv.address(),
+            columns.address(),
+            shape_.norms ? q_norm.address() : 0,
+            shape_.norms ? k_norm.address() : 0,
+            coarse.address(),
+            fine.address(),
+            k_cache.address(),
+            v_cache.address(),
+            width_,
+            static_cast<std::int32_t>(original_.size()) / width_,
+            shape_.n_heads,
+            shape_.n_kv_heads,
+            shape_.head_dim,
+            n_ctx_,
+            shape_.n_rot,
+            shape_.adjacent,
+            1e-6F,
+            0};
   }
   void run(Emulator& emulator, bool fused, std::uint64_t seed) {
     AttentionParams p{};
@@ -79,14 +93,16 @@ class Layer {
     const Launch launch = launch_attention(p, {.multiprocessors = 132, .shared_bytes = 200000});
     EXPECT_TRUE(launch.early);
     emulator.run(launch, {.seed = seed});
-    for (const std::uint32_t ticket : tickets.host()) ASSERT_EQ(ticket, 0u) << "tickets must be zero for the next launch";
+    for (const std::uint32_t ticket : tickets.host())
+      ASSERT_EQ(ticket, 0u) << "tickets must be zero for the next launch";
   }
 
   /// Head `head` of a column after norm and rotation.
   [[nodiscard]] std::vector<double> finished(std::size_t column, std::int32_t head) {
     std::vector<double> x(static_cast<std::size_t>(shape_.head_dim));
     for (std::size_t i = 0; i < x.size(); ++i) {
-      x[i] = static_cast<double>(original_[column * static_cast<std::size_t>(width_) + static_cast<std::size_t>(head * shape_.head_dim) + i]);
+      x[i] = static_cast<double>(
+          original_[column * static_cast<std::size_t>(width_) + static_cast<std::size_t>(head * shape_.head_dim) + i]);
     }
     if (head >= shape_.n_heads + shape_.n_kv_heads) return x;
     if (shape_.norms) {
@@ -98,7 +114,8 @@ class Layer {
     }
     for (std::size_t pair = 0; pair < frequencies.size(); ++pair) {
       const double angle = columns[column].position * frequencies[pair];
-      const std::size_t a = shape_.adjacent != 0 ? 2 * pair : pair, b = shape_.adjacent != 0 ? a + 1 : pair + frequencies.size();
+      const std::size_t a = shape_.adjacent != 0 ? 2 * pair : pair,
+                        b = shape_.adjacent != 0 ? a + 1 : pair + frequencies.size();
       const double u = x[a], v = x[b];
       x[a] = u * std::cos(angle) - v * std::sin(angle);
       x[b] = u * std::sin(angle) + v * std::cos(angle);
@@ -111,7 +128,8 @@ class Layer {
   /// The cache holds this column's key and value where it stands.
   void expect_stored(std::size_t column) {
     for (std::int32_t kv = 0; kv < shape_.n_kv_heads; ++kv) {
-      const std::vector<double> key = finished(column, shape_.n_heads + kv), value = finished(column, shape_.n_heads + shape_.n_kv_heads + kv);
+      const std::vector<double> key = finished(column, shape_.n_heads + kv),
+                                value = finished(column, shape_.n_heads + shape_.n_kv_heads + kv);
       const std::size_t at = cache_at(columns[column], kv, columns[column].position);
       for (std::size_t i = 0; i < key.size(); ++i) {
         ASSERT_TRUE(std::abs(half(k_cache[at + i]) - key[i]) <= 1e-3 * (1e-2 + std::abs(key[i]))) << i;
@@ -121,7 +139,8 @@ class Layer {
   }
   void expect_attended(std::size_t column) {
     const Column c = columns[column];
-    const std::int32_t end = c.position + 1, begin = shape_.window == 0 || end <= shape_.window ? 0 : end - shape_.window;
+    const std::int32_t end = c.position + 1,
+                       begin = shape_.window == 0 || end <= shape_.window ? 0 : end - shape_.window;
     for (std::int32_t head = 0; head < shape_.n_heads; ++head) {
       const std::vector<double> query = finished(column, head);
       const std::int32_t kv = head / (shape_.n_heads / shape_.n_kv_heads);
@@ -136,8 +155,10 @@ class Layer {
         for (std::size_t i = 0; i < query.size(); ++i) mixed[i] += weight * half(v_cache[at + i]);
       }
       for (std::size_t i = 0; i < query.size(); ++i) {
-        const std::size_t to = column * static_cast<std::size_t>(out.stride) + static_cast<std::size_t>(head * shape_.head_dim) + i;
-        ASSERT_TRUE(std::abs(static_cast<double>(out.x[to]) - mixed[i] / sum) <= 2e-5) << out.x[to] << " head " << head << " element " << i;
+        const std::size_t to =
+            column * static_cast<std::size_t>(out.stride) + static_cast<std::size_t>(head * shape_.head_dim) + i;
+        ASSERT_TRUE(std::abs(static_cast<double>(out.x[to]) - mixed[i] / sum) <= 2e-5)
+            << out.x[to] << " head " << head << " element " << i;
         if (!attention_quantises(this->head())) continue;
         const auto d = static_cast<double>(out.d[to / 32]);
         ASSERT_TRUE(std::abs(static_cast<double>(out.q[to]) * d - static_cast<double>(out.x[to])) <= 0.51 * d + 1e-12);
@@ -150,13 +171,15 @@ class Layer {
   const std::int32_t n_ctx_, width_;
   const std::vector<float> original_;
   [[nodiscard]] std::vector<std::uint16_t> cache(unsigned seed) const {
-    const std::vector<float> values = test::random_floats(static_cast<std::size_t>(2 * shape_.n_kv_heads * n_ctx_ * shape_.head_dim), seed);
+    const std::vector<float> values =
+        test::random_floats(static_cast<std::size_t>(2 * shape_.n_kv_heads * n_ctx_ * shape_.head_dim), seed);
     std::vector<std::uint16_t> bits(values.size());
     quantizer(TensorType::F16)(values.data(), bits.data(), static_cast<std::int64_t>(values.size()));
     return bits;
   }
   [[nodiscard]] RopeTables tables() {
-    for (std::size_t i = 0; i < frequencies.size(); ++i) frequencies[i] = std::pow(1e4, -2.0 * static_cast<double>(i) / shape_.n_rot);
+    for (std::size_t i = 0; i < frequencies.size(); ++i)
+      frequencies[i] = std::pow(1e4, -2.0 * static_cast<double>(i) / shape_.n_rot);
     return make_rope_tables(frequencies, n_ctx_);
   }
 
@@ -170,8 +193,9 @@ class Layer {
 };
 
 constexpr Shape kShapes[] = {
-    {4, 4, 64, 64, 0, 0, 1, false},   {8, 2, 64, 64, 0, 0, 3, false},    {7, 1, 128, 128, 0, 0, 2, true}, {4, 2, 24, 16, 1, 0, 2, false},
-    {4, 1, 256, 256, 0, 48, 2, true}, {6, 2, 80, 32, 0, 100, 4, false}, {16, 1, 32, 32, 1, 0, 2, true},
+    {4, 4, 64, 64, 0, 0, 1, false}, {8, 2, 64, 64, 0, 0, 3, false},   {7, 1, 128, 128, 0, 0, 2, true},
+    {4, 2, 24, 16, 1, 0, 2, false}, {4, 1, 256, 256, 0, 48, 2, true}, {6, 2, 80, 32, 0, 100, 4, false},
+    {16, 1, 32, 32, 1, 0, 2, true},
 };
 
 class Attention : public testing::TestWithParam<Shape> {};
@@ -257,7 +281,9 @@ TEST(Rope, TablesTurnAsOneAngleUpToLongContexts) {
       const float* a = &tables.coarse[(position / 256 * 3 + i) * 2];
       const float* b = &tables.fine[(position % 256 * 3 + i) * 2];
       const double angle = static_cast<double>(position) * frequencies[i];
-      EXPECT_NEAR(static_cast<double>(a[0]) * static_cast<double>(b[0]) - static_cast<double>(a[1]) * static_cast<double>(b[1]), std::cos(angle), 3e-7);
+      EXPECT_NEAR(
+          static_cast<double>(a[0]) * static_cast<double>(b[0]) - static_cast<double>(a[1]) * static_cast<double>(b[1]),
+          std::cos(angle), 3e-7);
     }
   }
 }

@@ -20,7 +20,19 @@ namespace {
 using test::CudaBuffer;
 
 /// What is left out of the copy of a kernel.
-enum class Broken { Nothing, Barrier, SecondBarrier, Bounds, Wait, WarpBarrier, OneThreadSkips, OneLaneSkips, Fence, Ticket, Uninitialised };
+enum class Broken {
+  Nothing,
+  Barrier,
+  SecondBarrier,
+  Bounds,
+  Wait,
+  WarpBarrier,
+  OneThreadSkips,
+  OneLaneSkips,
+  Fence,
+  Ticket,
+  Uninitialised
+};
 Broken broken = Broken::Nothing;
 
 /// A sum over a block, a reversal in shared memory and in a warp, and a last-arriver sum over blocks.
@@ -106,13 +118,14 @@ TEST_P(BrokenKernel, IsCaughtWithEverySeed) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Rules, BrokenKernel,
-    testing::Values(Case{Broken::Barrier, "shared memory"}, Case{Broken::SecondBarrier, "a race"},
-                    Case{Broken::Bounds, "outside of its buffer"}, Case{Broken::Wait, "before the wait"},
-                    Case{Broken::WarpBarrier, "a race"}, Case{Broken::OneThreadSkips, "shared memory"},
-                    Case{Broken::OneLaneSkips, "a barrier is never completed"}, Case{Broken::Fence, "a race"},
-                    Case{Broken::Ticket, "a race"}, Case{Broken::Uninitialised, "nobody wrote"}));
+INSTANTIATE_TEST_SUITE_P(Rules, BrokenKernel,
+                         testing::Values(Case{Broken::Barrier, "shared memory"}, Case{Broken::SecondBarrier, "a race"},
+                                         Case{Broken::Bounds, "outside of its buffer"},
+                                         Case{Broken::Wait, "before the wait"}, Case{Broken::WarpBarrier, "a race"},
+                                         Case{Broken::OneThreadSkips, "shared memory"},
+                                         Case{Broken::OneLaneSkips, "a barrier is never completed"},
+                                         Case{Broken::Fence, "a race"}, Case{Broken::Ticket, "a race"},
+                                         Case{Broken::Uninitialised, "nobody wrote"}));
 
 void write_constant(const void* params) {
   wait_early();
@@ -153,7 +166,8 @@ TEST(Emulator, NamesWhatElseIsWrong) {
     }
     return "nothing";
   };
-  EXPECT_NE(error(write_constant).find("norm weight: a write to constant memory"), std::string::npos) << error(write_constant);
+  EXPECT_NE(error(write_constant).find("norm weight: a write to constant memory"), std::string::npos)
+      << error(write_constant);
   EXPECT_NE(error(misaligned).find("is not aligned"), std::string::npos);
   EXPECT_NE(error(unknown_address).find("belongs to no registered memory"), std::string::npos);
   EXPECT_NE(error(through_null).find("through a null pointer"), std::string::npos);
@@ -202,7 +216,8 @@ void check_product() {
   for (int row = 0; row < 16; ++row) {
     for (int col = 0; col < 8; ++col) {
       int expected = 0;
-      for (int k = 0; k < Depth; ++k) expected += (Signed ? left_of[row][k] : static_cast<std::uint8_t>(left_of[row][k])) * right_of[k][col];
+      for (int k = 0; k < Depth; ++k)
+        expected += (Signed ? left_of[row][k] : static_cast<std::uint8_t>(left_of[row][k])) * right_of[k][col];
       ASSERT_EQ(product_of[row][col], expected) << row << ' ' << col;
     }
   }

@@ -28,7 +28,8 @@ struct TestMatrix {
   TensorType type;
   std::int32_t n_rows;
 
-  static std::vector<std::uint8_t> in_tiles(TensorType type, const test::WeightRows& rows, std::int32_t n_rows, std::int32_t n_cols) {
+  static std::vector<std::uint8_t> in_tiles(TensorType type, const test::WeightRows& rows, std::int32_t n_rows,
+                                            std::int32_t n_cols) {
     std::vector<std::uint8_t> bytes(tiles_bytes(type, n_rows, n_cols));
     repack_tiles(type, rows.bytes.data(), rows.row_stride, n_rows, n_cols, bytes);
     return bytes;
@@ -49,12 +50,14 @@ struct TestMatrix {
 struct Expected {
   double value = 0, size = 0;
 };
-Expected dot(const TestMatrix& matrix, CudaActivations& in, std::int32_t n_cols, std::int32_t row, std::int32_t column) {
+Expected dot(const TestMatrix& matrix, CudaActivations& in, std::int32_t n_cols, std::int32_t row,
+             std::int32_t column) {
   Expected sum;
   const bool floats = find_type(matrix.type)->block_elements == 1;
   for (std::int32_t i = 0; i < n_cols; ++i) {
     const auto at = static_cast<std::size_t>(column * in.stride + i);
-    const double x = floats ? static_cast<double>(in.x[at]) : static_cast<double>(in.q[at]) * static_cast<double>(in.d[at / 32]);
+    const double x =
+        floats ? static_cast<double>(in.x[at]) : static_cast<double>(in.q[at]) * static_cast<double>(in.d[at / 32]);
     const double term = static_cast<double>(matrix.rows.values[static_cast<std::size_t>(row * n_cols + i)]) * x;
     sum.value += term;
     sum.size += std::abs(term);
@@ -79,10 +82,12 @@ TEST_P(Linear, OneColumnIsTheSumInDoubleAndEightColumnsAreTheSameBits) {
     constexpr std::int32_t n_columns = 11;
     Emulator emulator;
     const TestMatrix matrix(emulator, GetParam(), shape.n_rows, shape.n_cols, 11);
-    CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(shape.n_cols * n_columns), 5), MemoryKind::Mutable);
+    CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(shape.n_cols * n_columns), 5),
+                        MemoryKind::Mutable);
     CudaBuffer<float> norm(emulator, "norm", test::random_floats(static_cast<std::size_t>(shape.n_cols), 6));
     CudaActivations ready(emulator, "ready", shape.n_cols, n_columns);
-    emulator.run(launch_prepare({x.address(), norm.address(), ready.view(), shape.n_cols, shape.n_cols, n_columns, 1e-5F}));
+    emulator.run(
+        launch_prepare({x.address(), norm.address(), ready.view(), shape.n_cols, shape.n_cols, n_columns, 1e-5F}));
     CudaBuffer<float> out8(emulator, "out8", static_cast<std::size_t>(shape.n_rows * n_columns));
     LinearParams p{};
     p.matrix[0] = matrix.view(0, true);
@@ -101,7 +106,8 @@ TEST_P(Linear, OneColumnIsTheSumInDoubleAndEightColumnsAreTheSameBits) {
       LinearParams one = p;
       one.n_columns = 1;
       const auto at = static_cast<Address>(column * ready.stride);
-      one.ready = {p.ready.q + at, p.ready.d + at / 32 * 4, p.ready.s + at / 32 * 4, p.ready.x + at * 4, ready.stride, 0};
+      one.ready = {
+          p.ready.q + at, p.ready.d + at / 32 * 4, p.ready.s + at / 32 * 4, p.ready.x + at * 4, ready.stride, 0};
       one.out = ready_out.address();
       emulator.run(launch_linear(one, kSmall), {.seed = 3});
       one.input = LinearInput::Norm;
@@ -114,18 +120,21 @@ TEST_P(Linear, OneColumnIsTheSumInDoubleAndEightColumnsAreTheSameBits) {
         Expected expected = dot(matrix, ready, shape.n_cols, row, column);
         expected.value += static_cast<double>(test::random_floats(r + 1, 12)[r]);
         const double error = std::abs(static_cast<double>(ready_out[r]) - expected.value);
-        ASSERT_TRUE(error <= 1e-6 * expected.size + 1e-6) << ready_out[r] << " for " << expected.value << " row " << row;
+        ASSERT_TRUE(error <= 1e-6 * expected.size + 1e-6)
+            << ready_out[r] << " for " << expected.value << " row " << row;
         const float eight = out8[static_cast<std::size_t>(column * shape.n_rows + row)];
-        ASSERT_EQ(std::bit_cast<std::uint32_t>(ready_out[r]), std::bit_cast<std::uint32_t>(eight)) << row << ' ' << column;
-        ASSERT_EQ(std::bit_cast<std::uint32_t>(norm_out[r]), std::bit_cast<std::uint32_t>(eight)) << row << ' ' << column;
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(ready_out[r]), std::bit_cast<std::uint32_t>(eight))
+            << row << ' ' << column;
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(norm_out[r]), std::bit_cast<std::uint32_t>(eight))
+            << row << ' ' << column;
       }
     }
   }
 }
 
 /// One matrix of n_rows x n_cols on n_columns columns that are ready, into floats.
-LinearParams product(const TestMatrix& matrix, const CudaActivations& ready, const CudaBuffer<float>& out, std::int32_t n_cols,
-                     std::int32_t n_rows, std::int32_t n_columns) {
+LinearParams product(const TestMatrix& matrix, const CudaActivations& ready, const CudaBuffer<float>& out,
+                     std::int32_t n_cols, std::int32_t n_rows, std::int32_t n_columns) {
   LinearParams p{};
   p.matrix[0] = matrix.view(0, false);
   p.n_matrices = 1;
@@ -146,7 +155,8 @@ TEST_P(Linear, ANanInTheInputOrAWeightReachesTheResult) {
     values[static_cast<std::size_t>(n_cols * (n_columns - 1) + 300)] = kNan;
     CudaBuffer<float> x(emulator, "x", values, MemoryKind::Mutable);
     CudaActivations ready(emulator, "ready", n_cols, n_columns);
-    CudaBuffer<float> out(emulator, "out", std::vector<float>(static_cast<std::size_t>(n_rows * n_columns)), MemoryKind::Mutable);
+    CudaBuffer<float> out(emulator, "out", std::vector<float>(static_cast<std::size_t>(n_rows * n_columns)),
+                          MemoryKind::Mutable);
     emulator.run(launch_prepare({x.address(), 0, ready.view(), n_cols, n_cols, n_columns, 0}));
     emulator.run(launch_linear(product(matrix, ready, out, n_cols, n_rows, n_columns), kSmall));
     for (std::int32_t i = 0; i < n_rows * n_columns; ++i) {
@@ -163,7 +173,8 @@ TEST_P(Linear, GatedPairIsActivatedAndQuantised) {
       // Two types in one launch: the pair of a mixed file.
       const TensorType other = GetParam() == TensorType::Q6_K ? TensorType::Q4_K : TensorType::Q6_K;
       TestMatrix gate(emulator, GetParam(), n_rows, n_cols, 31), up(emulator, other, n_rows, n_cols, 32);
-      CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(n_cols * 2), 8, 0.05F), MemoryKind::Mutable);
+      CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(n_cols * 2), 8, 0.05F),
+                          MemoryKind::Mutable);
       CudaActivations ready(emulator, "ready", n_cols, 2);
       CudaActivations out2(emulator, "out2", n_rows, 2), out1(emulator, "out1", n_rows, 1);
       emulator.run(launch_prepare({x.address(), 0, ready.view(), n_cols, n_cols, 2, 0}));
@@ -211,12 +222,14 @@ TEST(LinearMix, ThreeMatricesOfDifferentTypesAndHeightsShareALaunch) {
   std::vector<std::unique_ptr<TestMatrix>> matrices;
   CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(n_cols), 8), MemoryKind::Mutable);
   CudaActivations ready(emulator, "ready", n_cols, 1);
-  CudaBuffer<float> residual(emulator, "residual", test::random_floats(116, 9), MemoryKind::Mutable), out(emulator, "out", 116);
+  CudaBuffer<float> residual(emulator, "residual", test::random_floats(116, 9), MemoryKind::Mutable),
+      out(emulator, "out", 116);
   emulator.run(launch_prepare({x.address(), 0, ready.view(), n_cols, n_cols, 1, 0}));
   LinearParams p{};
   std::int32_t offset = 0;
   for (std::size_t i = 0; i < 3; ++i) {
-    matrices.push_back(std::make_unique<TestMatrix>(emulator, types[i], heights[i], n_cols, static_cast<unsigned>(40 + i)));
+    matrices.push_back(
+        std::make_unique<TestMatrix>(emulator, types[i], heights[i], n_cols, static_cast<unsigned>(40 + i)));
     p.matrix[i] = matrices[i]->view(offset, false);
     offset += heights[i];
   }
@@ -235,7 +248,8 @@ TEST(LinearMix, ThreeMatricesOfDifferentTypesAndHeightsShareALaunch) {
     for (std::size_t i = 0; i < 3; ++i) {
       for (std::int32_t row = 0; row < heights[i]; ++row, ++at) {
         const Expected expected = dot(*matrices[i], ready, n_cols, row, 0);
-        const double error = std::abs(static_cast<double>(out[at]) - expected.value - static_cast<double>(residual[at]));
+        const double error =
+            std::abs(static_cast<double>(out[at]) - expected.value - static_cast<double>(residual[at]));
         ASSERT_TRUE(error <= 1e-6 * expected.size + 1e-6) << at;
       }
     }
@@ -248,7 +262,8 @@ TEST(LinearMix, ManyRowTilesShareABlockAndTheLastBlockLacksSome) {
     for (const std::int32_t n_columns : {1, 3}) {
       Emulator emulator;
       const TestMatrix matrix(emulator, TensorType::Q4_K, n_rows, n_cols, 61);
-      CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(n_cols * n_columns), 8), MemoryKind::Mutable);
+      CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(n_cols * n_columns), 8),
+                          MemoryKind::Mutable);
       CudaActivations ready(emulator, "ready", n_cols, n_columns);
       CudaBuffer<float> out(emulator, "out", static_cast<std::size_t>(n_rows * n_columns));
       emulator.run(launch_prepare({x.address(), 0, ready.view(), n_cols, n_cols, n_columns, 0}));
@@ -266,8 +281,8 @@ TEST(Prepare, QuantisesAsTheCpuDoesAndNormsInTolerance) {
   const std::int32_t n_cols = 544, n_columns = 3;
   Emulator emulator;
   std::vector<float> values = test::random_floats(static_cast<std::size_t>(n_cols * n_columns), 1);
-  for (std::size_t i = 64; i < 96; ++i) values[i] = 0;                                       // a group of zeros
-  for (std::size_t i = 96; i < 128; ++i) values[i] *= 1e-42F;                                // subnormals
+  for (std::size_t i = 64; i < 96; ++i) values[i] = 0;         // a group of zeros
+  for (std::size_t i = 96; i < 128; ++i) values[i] *= 1e-42F;  // subnormals
   values[200] = std::numeric_limits<float>::infinity();
   CudaBuffer<float> x(emulator, "x", values, MemoryKind::Mutable);
   CudaActivations out(emulator, "out", n_cols, n_columns);
@@ -278,7 +293,8 @@ TEST(Prepare, QuantisesAsTheCpuDoesAndNormsInTolerance) {
   std::vector<std::int16_t> sums(q.size() / 16);
   for (std::int32_t column = 0; column < n_columns; ++column) {
     const auto at = static_cast<std::size_t>(column * out.stride);
-    active().ops.quantize_activation(&values[static_cast<std::size_t>(column * n_cols)], n_cols / 32, 1, q.data(), d.data(), s.data(), sums.data());
+    active().ops.quantize_activation(&values[static_cast<std::size_t>(column * n_cols)], n_cols / 32, 1, q.data(),
+                                     d.data(), s.data(), sums.data());
     for (std::size_t i = 0; i < static_cast<std::size_t>(out.stride); ++i) {
       ASSERT_EQ(out.q[at + i], i < q.size() ? q[i] : 0) << i;
       const float expected_d = i < q.size() ? d[i / 32] : 0.0F, expected_s = i < q.size() ? s[i / 32] : 0.0F;
@@ -297,7 +313,8 @@ TEST(Prepare, QuantisesAsTheCpuDoesAndNormsInTolerance) {
   for (const float value : y.host()) squares += static_cast<double>(value) * static_cast<double>(value);
   const double factor = 1 / std::sqrt(squares / n_cols + 1e-5);
   for (std::size_t i = 0; i < before.size(); ++i) {
-    const double expected = static_cast<double>(before[i]) + static_cast<double>(y[i]) * factor * static_cast<double>(weight[i]);
+    const double expected =
+        static_cast<double>(before[i]) + static_cast<double>(y[i]) * factor * static_cast<double>(weight[i]);
     ASSERT_TRUE(std::abs(static_cast<double>(to[i]) - expected) <= 1e-6 * (1 + std::abs(expected)));
   }
 }

@@ -24,8 +24,13 @@ TEST_P(Load, RepackWritesTheTilesOfTheReference) {
     repack_tiles(GetParam(), rows.bytes.data(), rows.row_stride, n_rows, n_cols, expected);
     Emulator emulator;
     CudaBuffer<std::uint8_t> file(emulator, "rows", rows.bytes), tiles(emulator, "tiles", expected.size());
-    RepackParams p{file.address(), tiles.address(), rows.row_stride, static_cast<std::int32_t>(GetParam()),
-                   static_cast<std::int32_t>(n_rows), static_cast<std::int32_t>(n_cols), 0};
+    RepackParams p{file.address(),
+                   tiles.address(),
+                   rows.row_stride,
+                   static_cast<std::int32_t>(GetParam()),
+                   static_cast<std::int32_t>(n_rows),
+                   static_cast<std::int32_t>(n_cols),
+                   0};
     emulator.run(launch_repack(p), {.seed = 1});
     ASSERT_EQ(tiles.host(), expected) << n_rows << " x " << n_cols;
   }
@@ -57,18 +62,22 @@ TEST_P(Load, ExpandAndEmbedGiveTheWeights) {
     Emulator emulator;
     CudaBuffer<std::uint8_t> tiles(emulator, "tiles", bytes);
     CudaBuffer<std::uint16_t> half(emulator, "f16", static_cast<std::size_t>(n_rows * n_cols));
-    emulator.run(launch_expand({tiles.address(), half.address(), static_cast<std::int32_t>(GetParam()), width, 0, height, width, 0}));
+    emulator.run(launch_expand(
+        {tiles.address(), half.address(), static_cast<std::int32_t>(GetParam()), width, 0, height, width, 0}));
     std::vector<std::uint16_t> expected(half.host().size());
     quantizer(TensorType::F16)(rows.values.data(), expected.data(), n_rows * n_cols);
     ASSERT_EQ(half.host(), expected);
     CudaBuffer<std::uint16_t> brain(emulator, "bf16", expected.size());
-    emulator.run(launch_expand({tiles.address(), brain.address(), static_cast<std::int32_t>(GetParam()), width, 0, height, width, 1}));
+    emulator.run(launch_expand(
+        {tiles.address(), brain.address(), static_cast<std::int32_t>(GetParam()), width, 0, height, width, 1}));
     quantizer(TensorType::BF16)(rows.values.data(), expected.data(), n_rows * n_cols);
     ASSERT_EQ(brain.host(), expected);
 
-    CudaBuffer<Column> columns(emulator, "columns", {{height - 1, 0, 0, 0}, {0, 1, 0, 0}, {height, 2, 0, 0}}, MemoryKind::Mutable);
+    CudaBuffer<Column> columns(emulator, "columns", {{height - 1, 0, 0, 0}, {0, 1, 0, 0}, {height, 2, 0, 0}},
+                               MemoryKind::Mutable);
     CudaBuffer<float> out(emulator, "out", static_cast<std::size_t>(3 * n_cols));
-    emulator.run(launch_embed({tiles.address(), columns.address(), out.address(), static_cast<std::int32_t>(GetParam()), height, width, 3, 2.5F, 0}));
+    emulator.run(launch_embed({tiles.address(), columns.address(), out.address(), static_cast<std::int32_t>(GetParam()),
+                               height, width, 3, 2.5F, 0}));
     for (std::size_t i = 0; i < static_cast<std::size_t>(n_cols); ++i) {
       const auto w = static_cast<std::size_t>(n_cols);
       ASSERT_EQ(out[i], rows.values[(static_cast<std::size_t>(n_rows) - 1) * w + i] * 2.5F);

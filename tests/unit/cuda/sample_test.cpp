@@ -22,21 +22,40 @@ constexpr std::int32_t kRing = 16;
 
 /// Sampling state of two slots and the logits of `n_columns` columns.
 struct State {
-  State(Emulator& emulator, const SamplerOptions& options, std::int32_t vocab, std::vector<Column> of, std::vector<std::int32_t> ends = {-7})
+  State(Emulator& emulator, const SamplerOptions& options, std::int32_t vocab, std::vector<Column> of,
+        std::vector<std::int32_t> ends = {-7})
       : n_vocab(vocab),
         logits(emulator, "logits", static_cast<std::size_t>(vocab) * of.size()),
         columns(emulator, "columns", of, MemoryKind::Mutable),
-        sequences(emulator, "sequences", std::vector<Sequence>(2, {options.seed, 0, 0, 0, 0, -1, 0}), MemoryKind::Mutable),
+        sequences(emulator, "sequences", std::vector<Sequence>(2, {options.seed, 0, 0, 0, 0, -1, 0}),
+                  MemoryKind::Mutable),
         ring(emulator, "ring", std::vector<std::int32_t>(2 * kRing, -1), MemoryKind::Mutable),
         recent(emulator, "recent", std::vector<std::int32_t>(2 * options.penalty_window + 1), MemoryKind::Mutable),
         counts(emulator, "counts", std::vector<std::int32_t>(static_cast<std::size_t>(2 * vocab)), MemoryKind::Mutable),
         end_tokens(emulator, "end_tokens", std::move(ends)),
         scratch(emulator, "scratch", sample_scratch_elements(vocab) * of.size()) {
-    params = {logits.address(), columns.address(), sequences.address(), ring.address(), recent.address(), counts.address(),
-              end_tokens.address(), scratch.address(), vocab, vocab, static_cast<std::int32_t>(of.size()), 1000, kRing,
-              static_cast<std::int32_t>(end_tokens.host().size()), static_cast<std::int32_t>(options.penalty_window),
-              static_cast<std::int32_t>(options.top_k), options.temperature, options.top_p, options.min_p, options.repeat_penalty,
-              options.presence_penalty, options.frequency_penalty};
+    params = {logits.address(),
+              columns.address(),
+              sequences.address(),
+              ring.address(),
+              recent.address(),
+              counts.address(),
+              end_tokens.address(),
+              scratch.address(),
+              vocab,
+              vocab,
+              static_cast<std::int32_t>(of.size()),
+              1000,
+              kRing,
+              static_cast<std::int32_t>(end_tokens.host().size()),
+              static_cast<std::int32_t>(options.penalty_window),
+              static_cast<std::int32_t>(options.top_k),
+              options.temperature,
+              options.top_p,
+              options.min_p,
+              options.repeat_penalty,
+              options.presence_penalty,
+              options.frequency_penalty};
   }
   std::int32_t n_vocab;
   CudaBuffer<float> logits;
@@ -116,8 +135,8 @@ TEST(Sample, StopsAtAnEndTokenAtTheLimitAndAtTheEndOfTheContext) {
   Emulator emulator;
   State state(emulator, options, 64, {{0, 10, 0, 0}, {0, 10, 1, 0}}, {33});
   for (std::size_t i = 0; i < 128; ++i) state.logits[i] = 0;
-  state.logits[33] = 1;       // slot 0: the end token
-  state.logits[64 + 7] = 1;   // slot 1: two tokens are wanted
+  state.logits[33] = 1;      // slot 0: the end token
+  state.logits[64 + 7] = 1;  // slot 1: two tokens are wanted
   state.sequences[1].n_left = 2;
   for (int step = 0; step < 4; ++step) emulator.run(launch_sample(state.params));
   EXPECT_EQ(state.columns[0].stopped, 1);

@@ -69,7 +69,8 @@ TEST(KernelTable, RowsAreInOrderAndModulesAreNamed) {
 TEST(KernelTable, EveryModuleIsInTheProgramOrNone) {
   if (modules().empty()) return;  // built without nvcc: nothing is claimed
   for (const KernelInfo& kernel : kernels()) {
-    const auto at = std::ranges::find(modules(), std::string_view(kernel.module), [](const Module& m) { return std::string_view(m.name); });
+    const auto at = std::ranges::find(modules(), std::string_view(kernel.module),
+                                      [](const Module& m) { return std::string_view(m.name); });
     ASSERT_NE(at, modules().end()) << kernel.module;
     ASSERT_GT(at->fatbin_bytes, 1000u);
     std::uint32_t magic = 0;  // of a fat binary

@@ -25,7 +25,8 @@ format::ModelFile model_of(const std::vector<Named>& tensors, const std::string&
   const std::string path = testing::TempDir() + "/diag_" + file_name + ".gguf";
   auto writer = format::make_writer(format::Format::Gguf, path);
   std::vector<format::TensorDecl> declared;
-  for (const Named& t : tensors) declared.push_back({t.name, TensorType::F32, {static_cast<std::int64_t>(t.values.size())}});
+  for (const Named& t : tensors)
+    declared.push_back({t.name, TensorType::F32, {static_cast<std::int64_t>(t.values.size())}});
   writer->begin({{"general.architecture", format::WriteValue::string("llama")}}, declared);
   for (const Named& t : tensors) {
     writer->write(std::as_bytes(std::span(t.values)));
@@ -45,14 +46,16 @@ std::vector<float> normals(std::size_t n, unsigned seed, float std_dev = 1) {
 
 std::vector<Named> healthy_layers() {
   std::vector<Named> tensors;
-  for (unsigned layer = 0; layer < 12; ++layer) tensors.push_back({"blk." + std::to_string(layer) + ".ffn_up.weight", normals(4096, layer, 0.02F)});
+  for (unsigned layer = 0; layer < 12; ++layer)
+    tensors.push_back({"blk." + std::to_string(layer) + ".ffn_up.weight", normals(4096, layer, 0.02F)});
   return tensors;
 }
 
 // 300,000 elements are two pieces of work: the merge of moments is in the path.
 TEST(Features, AgreeWithADirectComputationInDouble) {
   auto values = normals(300'000, 3, 0.5F);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] += 0.1F * values[i] * values[i] + (i < 150'000 ? 0.3F : 0.0F);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] += 0.1F * values[i] * values[i] + (i < 150'000 ? 0.3F : 0.0F);
   values[5] = 0;
   const auto model = model_of({{"a.weight", values}}, "moments");
   for (const unsigned n_threads : {1U, 3U}) {
@@ -86,11 +89,16 @@ TEST(Findings, NanInfZeroAndConstantAreNamed) {
   auto sick = normals(1000, 1);
   sick[3] = std::numeric_limits<float>::quiet_NaN();
   sick[4] = -std::numeric_limits<float>::infinity();
-  const auto model = model_of({{"sick.weight", sick}, {"dead.weight", std::vector<float>(64, 0.0F)}, {"flat.weight", std::vector<float>(64, 2.0F)}, {"good.weight", normals(64, 2)}}, "sick");
+  const auto model = model_of({{"sick.weight", sick},
+                               {"dead.weight", std::vector<float>(64, 0.0F)},
+                               {"flat.weight", std::vector<float>(64, 2.0F)},
+                               {"good.weight", normals(64, 2)}},
+                              "sick");
   const DiagReport report = diagnose(model, {});
   std::vector<std::string> rules;
   for (const Finding& f : report.findings) rules.push_back(f.rule + " " + f.tensor);
-  EXPECT_EQ(rules, (std::vector<std::string>{"diag.values.nan sick.weight", "diag.values.inf sick.weight", "diag.values.all_zero dead.weight", "diag.values.constant flat.weight"}));
+  EXPECT_EQ(rules, (std::vector<std::string>{"diag.values.nan sick.weight", "diag.values.inf sick.weight",
+                                             "diag.values.all_zero dead.weight", "diag.values.constant flat.weight"}));
   EXPECT_EQ(report.tensors[0].n_nan, 1U);
   EXPECT_TRUE(std::isfinite(report.tensors[0].mean));
 }

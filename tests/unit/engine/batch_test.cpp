@@ -36,7 +36,8 @@ Alone run_alone(Executor& executor, std::span<const std::int32_t> prompt, std::s
   for (std::size_t i = 0; i < n_steps; ++i) {
     out.logits.push_back(logits);
     out.ids.push_back(argmax(logits));
-    executor.forward(std::span(&out.ids.back(), 1), static_cast<std::uint32_t>(prompt.size() + i), LogitsRequest::Last, logits);
+    executor.forward(std::span(&out.ids.back(), 1), static_cast<std::uint32_t>(prompt.size() + i), LogitsRequest::Last,
+                     logits);
   }
   return out;
 }
@@ -51,10 +52,12 @@ void expect_the_same_as_alone(std::string_view name, const Make& make) {
   const model::Model model = model::load_model(test::golden_folder(name));
   const auto text = test::golden_logits(name).tokens;
   const std::size_t n_vocab = model.plan.hparams.n_vocab;
-  const std::span<const std::int32_t> prompts[] = {std::span(text).first(7), std::span(text).subspan(2, 11), std::span(text).subspan(5, 1)};
+  const std::span<const std::int32_t> prompts[] = {std::span(text).first(7), std::span(text).subspan(2, 11),
+                                                   std::span(text).subspan(5, 1)};
   const std::size_t starts[] = {0, 2, 0};
   std::vector<Alone> alone;
-  for (const auto& prompt : prompts) alone.push_back(run_alone(*make(model.plan, {.n_ctx = 64, .n_batch = 16, .n_threads = 2}), prompt, kSteps));
+  for (const auto& prompt : prompts)
+    alone.push_back(run_alone(*make(model.plan, {.n_ctx = 64, .n_batch = 16, .n_threads = 2}), prompt, kSteps));
   const auto together = make(model.plan, {.n_ctx = 64, .n_batch = 16, .n_threads = 2, .n_sequences = 4});
   std::size_t compared = 0;
   for (std::size_t pass = 0; pass < kSteps; ++pass) {
@@ -64,14 +67,18 @@ void expect_the_same_as_alone(std::string_view name, const Make& make) {
       if (pass < starts[s]) continue;
       const std::size_t step = pass - starts[s];
       const auto cache = static_cast<std::uint32_t>(s + 1);
-      if (step == 0) parts.push_back({cache, 0, prompts[s], LogitsRequest::Last});
-      else parts.push_back({cache, static_cast<std::uint32_t>(prompts[s].size() + step - 1), std::span(&alone[s].ids[step - 1], 1), LogitsRequest::Last});
+      if (step == 0)
+        parts.push_back({cache, 0, prompts[s], LogitsRequest::Last});
+      else
+        parts.push_back({cache, static_cast<std::uint32_t>(prompts[s].size() + step - 1),
+                         std::span(&alone[s].ids[step - 1], 1), LogitsRequest::Last});
       who.push_back(s);
     }
     std::vector<float> logits(parts.size() * n_vocab, NAN);
     together->forward_batch(parts, logits);
     for (std::size_t i = 0; i < parts.size(); ++i, ++compared)
-      ASSERT_TRUE(same_bits(std::span(logits).subspan(i * n_vocab, n_vocab), alone[who[i]].logits[pass - starts[who[i]]]))
+      ASSERT_TRUE(
+          same_bits(std::span(logits).subspan(i * n_vocab, n_vocab), alone[who[i]].logits[pass - starts[who[i]]]))
           << name << ' ' << together->name() << " sequence " << who[i] << " pass " << pass;
   }
   EXPECT_EQ(compared, 2 * kSteps + kSteps - 2);
@@ -97,7 +104,9 @@ TEST(Batch, EveryPartGetsTheRowsThatItAsksFor) {
     const auto one = make(model.plan, {.n_ctx = 64, .n_batch = 32, .n_threads = 2});
     std::vector<float> all(9 * n_vocab, NAN);
     one->forward(std::span(text).first(9), 0, LogitsRequest::All, all);
-    const auto rows = [&](std::size_t first, std::size_t n) { return std::span(all).subspan(first * n_vocab, n * n_vocab); };
+    const auto rows = [&](std::size_t first, std::size_t n) {
+      return std::span(all).subspan(first * n_vocab, n * n_vocab);
+    };
     const auto many = make(model.plan, {.n_ctx = 64, .n_batch = 32, .n_threads = 2, .n_sequences = 4});
     const BatchPart parts[] = {{2, 0, std::span(text).first(4), LogitsRequest::All},
                                {0, 0, std::span(text).first(6), LogitsRequest::None},
@@ -105,12 +114,15 @@ TEST(Batch, EveryPartGetsTheRowsThatItAsksFor) {
                                {1, 0, std::span(text).first(3), LogitsRequest::All}};
     std::vector<float> logits(8 * n_vocab, NAN);
     many->forward_batch(parts, logits);
-    const auto got = [&](std::size_t first, std::size_t n) { return std::span(logits).subspan(first * n_vocab, n * n_vocab); };
+    const auto got = [&](std::size_t first, std::size_t n) {
+      return std::span(logits).subspan(first * n_vocab, n * n_vocab);
+    };
     EXPECT_TRUE(same_bits(got(0, 4), rows(0, 4))) << many->name();
     EXPECT_TRUE(same_bits(got(4, 1), rows(8, 1))) << many->name();
     EXPECT_TRUE(same_bits(got(5, 3), rows(0, 3))) << many->name();
     // Sequence 0 goes on behind what it ran without logits; sequence 2 goes back by two positions.
-    const BatchPart next[] = {{0, 6, std::span(text).subspan(6, 3), LogitsRequest::All}, {2, 2, std::span(text).subspan(2, 1), LogitsRequest::Last}};
+    const BatchPart next[] = {{0, 6, std::span(text).subspan(6, 3), LogitsRequest::All},
+                              {2, 2, std::span(text).subspan(2, 1), LogitsRequest::Last}};
     logits.assign(4 * n_vocab, NAN);
     many->forward_batch(next, logits);
     EXPECT_TRUE(same_bits(got(0, 3), rows(6, 3))) << many->name();
@@ -125,7 +137,8 @@ TEST(Batch, WhatCannotBeRunIsRefusedAndChangesNothing) {
   for (const Make& make : {Make(make_exact_executor), Make(make_fast_executor)}) {
     const auto executor = make(model.plan, {.n_ctx = 8, .n_batch = 4, .n_threads = 1, .n_sequences = 2});
     EXPECT_EQ(executor->memory().n_sequences, 2U);
-    EXPECT_EQ(executor->memory().kv_bytes, 2 * make(model.plan, {.n_ctx = 8, .n_batch = 4, .n_threads = 1})->memory().kv_bytes);
+    EXPECT_EQ(executor->memory().kv_bytes,
+              2 * make(model.plan, {.n_ctx = 8, .n_batch = 4, .n_threads = 1})->memory().kv_bytes);
     std::vector<float> logits;
     const auto refused = [&](std::span<const BatchPart> parts, std::size_t n_logits) {
       logits.assign(n_logits, 0);

@@ -62,7 +62,8 @@ std::vector<std::int32_t> long_text(std::string_view name, std::size_t n) {
   return text;
 }
 
-// Decoding at a depth of several segments: they are shared out when a batch is small, and not when it is large or one thread runs.
+// Decoding at a depth of several segments: they are shared out when a batch is small, and not when it is large or one
+// thread runs.
 TEST(FastExecutor, ALongContextGivesTheSameBitsHoweverItsAttentionIsShared) {
   for (const kernels::IsaVariant& isa : kernels::isa_variants())  // the best one: the others would take half a minute
     if (isa.runs_here) kernels::force_isa(isa.name);
@@ -75,17 +76,20 @@ TEST(FastExecutor, ALongContextGivesTheSameBitsHoweverItsAttentionIsShared) {
     for (const TensorType type : {TensorType::F16, TensorType::Q8_0}) {
       std::vector<float> reference;
       for (const unsigned n_threads : {1U, 3U}) {
-        const auto executor = make_fast_executor(model.plan, {.n_ctx = 2048, .n_batch = 1300, .n_threads = n_threads, .kv_type = type});
+        const auto executor =
+            make_fast_executor(model.plan, {.n_ctx = 2048, .n_batch = 1300, .n_threads = n_threads, .kv_type = type});
         for (const std::size_t chunk : {std::size_t{10}, std::size_t{1}, std::size_t{7}}) {
           std::vector<float> logits(10 * model.plan.hparams.n_vocab, NAN);
           executor->forward(std::span(text).first(1290), 0, LogitsRequest::None, {});
           for (std::size_t at = 0; at < 10; at += chunk) {
             const std::size_t n = std::min(chunk, 10 - at);
-            executor->forward(std::span(text).subspan(1290 + at, n), static_cast<std::uint32_t>(1290 + at), LogitsRequest::All,
-                              std::span(logits).subspan(at * model.plan.hparams.n_vocab, n * model.plan.hparams.n_vocab));
+            executor->forward(
+                std::span(text).subspan(1290 + at, n), static_cast<std::uint32_t>(1290 + at), LogitsRequest::All,
+                std::span(logits).subspan(at * model.plan.hparams.n_vocab, n * model.plan.hparams.n_vocab));
           }
           if (reference.empty()) reference = logits;
-          ASSERT_EQ(std::memcmp(logits.data(), reference.data(), logits.size() * 4), 0) << name << ' ' << n_threads << " threads, chunks of " << chunk;
+          ASSERT_EQ(std::memcmp(logits.data(), reference.data(), logits.size() * 4), 0)
+              << name << ' ' << n_threads << " threads, chunks of " << chunk;
         }
       }
     }
@@ -104,7 +108,8 @@ TEST(FastExecutor, ACacheOfInt8IsSmallerAndNearlyAsGood) {
     EXPECT_EQ(q8_0->memory().kv_type, TensorType::Q8_0);
     // 34 bytes for 32 elements instead of 64, where heads are whole groups.
     const bool half_group = model.plan.hparams.head_dim % 32 != 0;
-    EXPECT_EQ(q8_0->memory().kv_bytes * (half_group ? 32 : 64), f16->memory().kv_bytes * (half_group ? 18 : 34)) << name;
+    EXPECT_EQ(q8_0->memory().kv_bytes * (half_group ? 32 : 64), f16->memory().kv_bytes * (half_group ? 18 : 34))
+        << name;
   }
   const model::Model model = model::load_model(golden_folder("llama"));
   EXPECT_THROW((void)make_fast_executor(model.plan, {.n_ctx = 64, .kv_type = TensorType::Q4_0}), Error);
@@ -137,7 +142,8 @@ TEST(FastExecutor, LastAndNoLogitsAgreeWithAll) {
 class SpanCounter final : public OpObserver {
  public:
   void pass_begin(const model::Batch&) noexcept override { next_ = 0; }
-  void ops_done(std::size_t first, std::size_t count, Clock::time_point begin, Clock::time_point end) noexcept override {
+  void ops_done(std::size_t first, std::size_t count, Clock::time_point begin,
+                Clock::time_point end) noexcept override {
     in_order = in_order && first == next_ && count > 0 && end >= begin;
     next_ = first + count;
   }

@@ -43,9 +43,7 @@ class Golden : public testing::TestWithParam<std::string_view> {
   }
 };
 
-TEST_P(Golden, SafeTensors) {
-  expect_golden(model::load_model(test::golden_folder(GetParam())));
-}
+TEST_P(Golden, SafeTensors) { expect_golden(model::load_model(test::golden_folder(GetParam()))); }
 
 TEST_P(Golden, Gguf) {
   const test::TempFolder folder;

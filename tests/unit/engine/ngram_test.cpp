@@ -81,7 +81,8 @@ TEST_P(SpeculationOn, ChangesNoToken) {
   for (const bool exact : {true, false})
     for (const double temperature : {0.0, 0.3})
       for (const std::uint32_t n_batch : {256U, 3U})
-        for (const std::optional<std::uint32_t> n_predict : {std::optional<std::uint32_t>(20), std::optional<std::uint32_t>()}) {
+        for (const std::optional<std::uint32_t> n_predict :
+             {std::optional<std::uint32_t>(20), std::optional<std::uint32_t>()}) {
           const auto runner = subject.executor(exact, n_batch);
           GenerateOptions options{.n_predict = n_predict, .end_tokens = {}};
           const Generated plain = Session(*runner, sampling(temperature)).generate(kRepeating, options);
@@ -106,8 +107,11 @@ TEST_P(SpeculationOn, ChangesNoToken) {
 /// Gives the logits that make a fixed cycle of tokens, and notes what it was asked to run.
 class Cycle final : public Executor {
  public:
-  explicit Cycle(const model::Plan& plan) : plan_(plan) { options_ = resolved(plan, {.n_ctx = 64, .n_batch = 32, .n_threads = 1}); }
-  void forward(std::span<const std::int32_t> tokens, std::uint32_t, LogitsRequest request, std::span<float> logits) override {
+  explicit Cycle(const model::Plan& plan) : plan_(plan) {
+    options_ = resolved(plan, {.n_ctx = 64, .n_batch = 32, .n_threads = 1});
+  }
+  void forward(std::span<const std::int32_t> tokens, std::uint32_t, LogitsRequest request,
+               std::span<float> logits) override {
     runs.push_back(tokens.size());
     std::ranges::fill(logits, 0.F);
     const std::size_t rows = request == LogitsRequest::All ? tokens.size() : request == LogitsRequest::Last ? 1 : 0;
@@ -130,8 +134,9 @@ class Cycle final : public Executor {
 TEST(Speculation, ACycleIsRunInGrowingDrafts) {
   const model::Model model = model::load_model(test::golden_folder("qwen2"));
   Cycle cycle(model.plan);
-  const Generated out = Session(cycle, sampling(0))
-      .generate(Tokens{0, 1, 2, 3, 4, 0, 1, 2}, {.n_predict = 30, .end_tokens = {}, .speculate = Speculate::Ngram});
+  const Generated out =
+      Session(cycle, sampling(0))
+          .generate(Tokens{0, 1, 2, 3, 4, 0, 1, 2}, {.n_predict = 30, .end_tokens = {}, .speculate = Speculate::Ngram});
   for (std::size_t i = 0; i < out.tokens.size(); ++i) EXPECT_EQ(out.tokens[i], static_cast<std::int32_t>((i + 3) % 5));
   // The prompt; 3 + 1 tokens; then what followed five tokens earlier, which is five tokens long at first.
   ASSERT_GE(cycle.runs.size(), 3U);

@@ -55,9 +55,7 @@ void expect_near(const std::vector<double>& got, const std::vector<double>& expe
   for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(std::abs(got[i] - expected[i]) < 1e-12) << i;
 }
 
-std::vector<double> wide(const std::vector<float>& v) {
-  return {v.begin(), v.end()};
-}
+std::vector<double> wide(const std::vector<float>& v) { return {v.begin(), v.end()}; }
 
 TEST(Sampler, TemperatureIsASoftmax) {
   const std::vector<float> logits = drawn(50, 1);

@@ -1,5 +1,5 @@
-// Quantised models in the fast executor: the matrices that take their input in two terms of 8 bits, and the same bits for
-// every way to split the work.
+// Quantised models in the fast executor: the matrices that take their input in two terms of 8 bits, and the same bits
+// for every way to split the work.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -32,13 +32,15 @@ TEST(TwoTerms, ValueProjectionAndHeadTakeSixteenBits) {
   for (const TensorType type : {Q4_0, Q4_1, Q8_0, Q4_K, Q6_K}) {
     const test::TempFolder folder;
     const std::string path = folder.path("model.gguf");
-    test::write_random_model({.types = {F32, F32, type, F32, F32, F32, F32}, .embedding = type == Q6_K ? Q8_0 : type}, path);
+    test::write_random_model({.types = {F32, F32, type, F32, F32, F32, F32}, .embedding = type == Q6_K ? Q8_0 : type},
+                             path);
     const model::Model model = model::load_model(path);
     const auto tokens = some_tokens(40);
     const auto exact = make_exact_executor(model.plan, {.n_ctx = 64, .n_threads = 2});
     const auto fast = make_fast_executor(model.plan, {.n_ctx = 64, .n_threads = 2});
     const auto expected = all_logits(*exact, tokens, tokens.size());
-    const double error = test::nmse(all_logits(*fast, tokens, 7), std::vector<double>(expected.begin(), expected.end()));
+    const double error =
+        test::nmse(all_logits(*fast, tokens, 7), std::vector<double>(expected.begin(), expected.end()));
     EXPECT_TRUE(error < 1e-6) << name(type) << ": " << error;
   }
 }

@@ -1,5 +1,5 @@
-// The models that the CUDA executor is tried on: every architecture, groups of 1, 2, 4 and 7 query heads, mixed types, sizes
-// that fill no tile.
+// The models that the CUDA executor is tried on: every architecture, groups of 1, 2, 4 and 7 query heads, mixed types,
+// sizes that fill no tile.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -23,7 +23,8 @@ inline constexpr double kLogitTolerance = 1e-4;
 
 class CudaModel {
  public:
-  CudaModel(std::string name, const std::string& path) : name_(std::move(name)), model_(std::make_unique<model::Model>(model::load_model(path))) {
+  CudaModel(std::string name, const std::string& path)
+      : name_(std::move(name)), model_(std::make_unique<model::Model>(model::load_model(path))) {
     std::uint32_t state = 12345;
     for (int i = 0; i < 11; ++i) {
       state = state * 1664525 + 1013904223;
@@ -35,7 +36,9 @@ class CudaModel {
   [[nodiscard]] std::span<const std::int32_t> prompt() const { return prompt_; }
   /// Positions: what 64 tokens behind the prompt need, or the trained context.
   [[nodiscard]] std::uint32_t n_ctx() const { return std::min(96U, model_->plan.hparams.n_context); }
-  [[nodiscard]] std::uint32_t n_predict() const { return std::min(64U, n_ctx() - static_cast<std::uint32_t>(prompt_.size())); }
+  [[nodiscard]] std::uint32_t n_predict() const {
+    return std::min(64U, n_ctx() - static_cast<std::uint32_t>(prompt_.size()));
+  }
 
  private:
   std::string name_;
@@ -46,7 +49,8 @@ class CudaModel {
 inline const std::vector<CudaModel>& cuda_models() {
   static const std::vector<CudaModel> models = [] {
     std::vector<CudaModel> out;
-    for (const std::string_view name : kGoldenModels) out.emplace_back("golden_" + std::string(name), golden_folder(name));
+    for (const std::string_view name : kGoldenModels)
+      out.emplace_back("golden_" + std::string(name), golden_folder(name));
     static TempFolder folder;
     const auto random = [&](const std::string& name, const RandomModel& m) {
       const std::string path = folder.path(name + ".gguf");
@@ -54,19 +58,45 @@ inline const std::vector<CudaModel>& cuda_models() {
       out.emplace_back(name, path);
     };
     using T = TensorType;
-    random("llama_gqa1_q4_k", {.n_heads = 4, .n_kv_heads = 4, .types = {T::Q4_K, T::Q4_K, T::Q6_K, T::Q5_K}, .embedding = T::Q6_K});
-    random("qwen2_gqa7_odd", {.arch = "qwen2", .n_embd = 224, .n_heads = 7, .n_kv_heads = 1, .head_dim = 32, .n_ffn = 352, .n_vocab = 301,
-                              .types = {T::Q5_0, T::Q8_0, T::Q4_0, T::Q4_1, T::Q5_1}, .bias = true});
-    random("qwen3_gqa4_mixed", {.arch = "qwen3", .n_embd = 256, .n_heads = 8, .n_kv_heads = 2, .head_dim = 40, .n_ffn = 288,
-                                .types = {T::Q8_0, T::F16, T::BF16, T::F32}, .embedding = T::BF16, .head_norms = true, .tied = false});
-    random("gemma3_window", {.arch = "gemma3", .n_layers = 6, .n_embd = 320, .n_heads = 4, .n_kv_heads = 1, .head_dim = 64, .n_ffn = 416,
-                             .window = 8, .types = {T::Q5_0, T::Q8_0}, .head_norms = true, .post_norms = true});
+    random("llama_gqa1_q4_k",
+           {.n_heads = 4, .n_kv_heads = 4, .types = {T::Q4_K, T::Q4_K, T::Q6_K, T::Q5_K}, .embedding = T::Q6_K});
+    random("qwen2_gqa7_odd", {.arch = "qwen2",
+                              .n_embd = 224,
+                              .n_heads = 7,
+                              .n_kv_heads = 1,
+                              .head_dim = 32,
+                              .n_ffn = 352,
+                              .n_vocab = 301,
+                              .types = {T::Q5_0, T::Q8_0, T::Q4_0, T::Q4_1, T::Q5_1},
+                              .bias = true});
+    random("qwen3_gqa4_mixed", {.arch = "qwen3",
+                                .n_embd = 256,
+                                .n_heads = 8,
+                                .n_kv_heads = 2,
+                                .head_dim = 40,
+                                .n_ffn = 288,
+                                .types = {T::Q8_0, T::F16, T::BF16, T::F32},
+                                .embedding = T::BF16,
+                                .head_norms = true,
+                                .tied = false});
+    random("gemma3_window", {.arch = "gemma3",
+                             .n_layers = 6,
+                             .n_embd = 320,
+                             .n_heads = 4,
+                             .n_kv_heads = 1,
+                             .head_dim = 64,
+                             .n_ffn = 416,
+                             .window = 8,
+                             .types = {T::Q5_0, T::Q8_0},
+                             .head_norms = true,
+                             .post_norms = true});
     return out;
   }();
   return models;
 }
 
-inline std::vector<float> all_logits(engine::Executor& executor, std::span<const std::int32_t> tokens, std::size_t chunk) {
+inline std::vector<float> all_logits(engine::Executor& executor, std::span<const std::int32_t> tokens,
+                                     std::size_t chunk) {
   const std::size_t n_vocab = executor.plan().hparams.n_vocab;
   std::vector<float> logits(tokens.size() * n_vocab, NAN);
   for (std::size_t at = 0; at < tokens.size(); at += chunk) {

@@ -29,7 +29,8 @@ template <class R1, class... A1, class R2, class... A2>
 struct SameCall<R1(A1...), R2(A2...)> {
   static constexpr bool value = [] {
     if constexpr (sizeof...(A1) == sizeof...(A2)) {
-      return sizeof(R1) == sizeof(R2) && (... && (sizeof(A1) == sizeof(A2) && std::is_pointer_v<A1> == std::is_pointer_v<A2>));
+      return sizeof(R1) == sizeof(R2) &&
+             (... && (sizeof(A1) == sizeof(A2) && std::is_pointer_v<A1> == std::is_pointer_v<A2>));
     }
     return false;
   }();
@@ -38,7 +39,7 @@ struct SameCall<R1(A1...), R2(A2...)> {
 TEST(CudaDeclarations, AreThoseOfTheToolkit) {
   int n_calls = 0;
   using D = Device;
-#define APR_DRIVER_CALL(method, symbol, parameters, arguments)                                         \
+#define APR_DRIVER_CALL(method, symbol, parameters, arguments)                                            \
   static_assert(SameCall<Result parameters, std::remove_pointer_t<decltype(&::symbol)>>::value, #symbol); \
   ++n_calls;
 #define APR_DRIVER_RELEASE APR_DRIVER_CALL
@@ -120,7 +121,8 @@ TEST(CudaDevice, TheFailedCallIsNamedWithItsPlaceAndCode) {
 TEST(MemoryPool, RegionsAreAlignedApartAndTakenAtOnce) {
   EmulatedDriver driver(std::make_unique<ToyRunner>());
   MemoryPool pool;
-  const auto a = pool.plan(MemoryUse::Weights, 1), b = pool.plan(MemoryUse::KvCache, 257), c = pool.plan(MemoryUse::Working, 0);
+  const auto a = pool.plan(MemoryUse::Weights, 1), b = pool.plan(MemoryUse::KvCache, 257),
+             c = pool.plan(MemoryUse::Working, 0);
   EXPECT_EQ(pool.planned_bytes(), 256U + 512U);
   EXPECT_EQ(pool.memory().weights_bytes, 256U);
   EXPECT_EQ(pool.memory().kv_bytes, 512U);

@@ -55,10 +55,13 @@ TEST_P(CudaExecutorTest, GreedyTokensAreThoseOfTheCpuAndTheHostWritesNothingMean
   const auto executor = make_cuda_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_batch = 16}, driver);
   Session session(*executor, greedy);
   std::vector<std::uint64_t> writes;
-  const auto tokens = session.generate(model_.prompt(), options, [&](std::int32_t) {
-    writes.push_back(driver->counts().host_writes);
-    return true;
-  }).tokens;
+  const auto tokens = session
+                          .generate(model_.prompt(), options,
+                                    [&](std::int32_t) {
+                                      writes.push_back(driver->counts().host_writes);
+                                      return true;
+                                    })
+                          .tokens;
   EXPECT_EQ(tokens, expected) << model_.name();
   EXPECT_EQ(tokens.size(), model_.n_predict());
   EXPECT_EQ(writes.front(), writes.back()) << "the host wrote between tokens";
@@ -73,14 +76,17 @@ INSTANTIATE_TEST_SUITE_P(Models, CudaExecutorTest, testing::Range<std::size_t>(0
 const CudaModel& small() { return test::cuda_models().front(); }
 
 TEST(CudaDecode, SampledTokensAreThoseOfTheHostsSampler) {
-  const SamplerOptions sampler{.temperature = 0.9, .top_k = 20, .repeat_penalty = 1.2, .presence_penalty = 0.1, .penalty_window = 8, .seed = 7};
+  const SamplerOptions sampler{
+      .temperature = 0.9, .top_k = 20, .repeat_penalty = 1.2, .presence_penalty = 0.1, .penalty_window = 8, .seed = 7};
   const auto driver = reference_driver();
   const auto executor = make_cuda_executor(small().plan(), {.n_ctx = 64, .n_batch = 16}, driver);
   // The same executor with its logits sampled by the host: the decoder is asked nothing.
   class HostSampled final : public Executor {
    public:
     explicit HostSampled(Executor& inner) : inner_(inner) {}
-    void forward(std::span<const std::int32_t> t, std::uint32_t p, LogitsRequest r, std::span<float> l) override { inner_.forward(t, p, r, l); }
+    void forward(std::span<const std::int32_t> t, std::uint32_t p, LogitsRequest r, std::span<float> l) override {
+      inner_.forward(t, p, r, l);
+    }
     [[nodiscard]] std::string_view name() const noexcept override { return inner_.name(); }
     [[nodiscard]] const MemoryPlan& memory() const noexcept override { return inner_.memory(); }
     [[nodiscard]] const ExecutorOptions& options() const noexcept override { return inner_.options(); }
@@ -113,9 +119,10 @@ TEST(CudaDecode, EndsAsOnTheCpu) {
     GenerateOptions options;
     std::size_t stop_after;
   };
-  for (const Case& c : {Case{{.n_predict = 0, .end_tokens = {}}, 100}, Case{{.n_predict = 1, .end_tokens = {}}, 100},
-                        Case{{.n_predict = 10, .end_tokens = {reference[5]}}, 100}, Case{{.n_predict = {}, .end_tokens = {}}, 100},
-                        Case{{.n_predict = {}, .end_tokens = {}}, 3}, Case{{.n_predict = {}, .end_tokens = {reference[0]}}, 100}}) {
+  for (const Case& c :
+       {Case{{.n_predict = 0, .end_tokens = {}}, 100}, Case{{.n_predict = 1, .end_tokens = {}}, 100},
+        Case{{.n_predict = 10, .end_tokens = {reference[5]}}, 100}, Case{{.n_predict = {}, .end_tokens = {}}, 100},
+        Case{{.n_predict = {}, .end_tokens = {}}, 3}, Case{{.n_predict = {}, .end_tokens = {reference[0]}}, 100}}) {
     const auto run = [&](Executor& on) {
       Session session(on, greedy);
       std::size_t n = 0;
@@ -130,7 +137,8 @@ TEST(CudaExecutor, TheObserverSeesEveryOpOnceAndInOrder) {
   class SpanCounter final : public OpObserver {
    public:
     void pass_begin(const model::Batch&) noexcept override { next = 0; }
-    void ops_done(std::size_t first, std::size_t count, Clock::time_point begin, Clock::time_point end) noexcept override {
+    void ops_done(std::size_t first, std::size_t count, Clock::time_point begin,
+                  Clock::time_point end) noexcept override {
       in_order = in_order && first == next && count > 0 && end >= begin;
       next = first + count;
     }
@@ -231,7 +239,8 @@ TEST(CudaExecutor, EveryCallFailsInTurnWithOneErrorAndNothingLeft) {
       } catch (const Error& error) {
         ++n_errors;
         EXPECT_TRUE(error.code == ErrorCode::Inference || error.code == ErrorCode::Unsupported) << error.what();
-        if (error.code == ErrorCode::Inference) EXPECT_TRUE(error.message.starts_with("a CUDA call failed: ")) << error.what();
+        if (error.code == ErrorCode::Inference)
+          EXPECT_TRUE(error.message.starts_with("a CUDA call failed: ")) << error.what();
       }
       EXPECT_EQ(driver->counts().alive(), 0U) << "call " << call << ", " << faulty.failed() << " failed";
     }

@@ -42,7 +42,8 @@ TEST_P(EmulatedModel, LogitsAgreeWithTheCpuHoweverThePromptIsCut) {
     const Emulated on(chunk);
     const auto logits = test::all_logits(*on.executor(model_), prompt, chunk);
     const double error = test::nmse_of(logits, expected);
-    EXPECT_TRUE(error < test::kLogitTolerance) << model_.name() << ", chunks of " << chunk << ": " << error << ' ' << on.driver->kernel_error();
+    EXPECT_TRUE(error < test::kLogitTolerance)
+        << model_.name() << ", chunks of " << chunk << ": " << error << ' ' << on.driver->kernel_error();
     if (first.empty()) first = logits;
     EXPECT_EQ(logits, first) << "other bits with chunks of " << chunk;
   }
@@ -57,10 +58,13 @@ TEST_P(EmulatedModel, TokensAreThoseOfTheCpuAndTheHostWritesNothingMeanwhile) {
   const auto executor = on.executor(model_);
   Session session(*executor, greedy);
   std::vector<std::uint64_t> writes;
-  const auto tokens = session.generate(model_.prompt(), options, [&](std::int32_t) {
-    writes.push_back(on.driver->counts().host_writes);
-    return true;
-  }).tokens;
+  const auto tokens = session
+                          .generate(model_.prompt(), options,
+                                    [&](std::int32_t) {
+                                      writes.push_back(on.driver->counts().host_writes);
+                                      return true;
+                                    })
+                          .tokens;
   EXPECT_EQ(tokens, expected) << on.driver->kernel_error();
   EXPECT_EQ(tokens.size(), model_.n_predict());
   EXPECT_EQ(writes.front(), writes.back()) << "the host wrote between tokens";
@@ -73,7 +77,8 @@ INSTANTIATE_TEST_SUITE_P(Models, EmulatedModel, testing::Range<std::size_t>(0, t
 
 TEST(EmulatedDecode, SampledTokensAreTheSameInEveryOrderAndThoseOfTheHostsSampler) {
   const CudaModel& model = test::cuda_models().front();
-  const SamplerOptions options{.temperature = 0.9, .top_k = 20, .repeat_penalty = 1.2, .presence_penalty = 0.1, .penalty_window = 8, .seed = 7};
+  const SamplerOptions options{
+      .temperature = 0.9, .top_k = 20, .repeat_penalty = 1.2, .presence_penalty = 0.1, .penalty_window = 8, .seed = 7};
   std::vector<std::vector<std::int32_t>> runs;
   for (const std::uint64_t seed : {1U, 2U, 3U}) {
     const Emulated on(seed);

@@ -117,9 +117,7 @@ TEST(Detect, OpenRefusesThemWithThatName) {  // G03, G05, G06
   }
 }
 
-std::string safetensors(std::uint64_t length, const std::string& json) {
-  return test::Bytes().u64(length).text + json;
-}
+std::string safetensors(std::uint64_t length, const std::string& json) { return test::Bytes().u64(length).text + json; }
 
 TEST(Detect, ModelsOfEachFormat) {
   const std::pair<std::string, std::pair<Format, const char*>> kModels[] = {

@@ -135,9 +135,7 @@ TEST(SafeTensorsDoc, TheTypesAreThoseOfTheLibrary) {
   }
 }
 
-TEST(SafeTensorsDoc, EveryRuleIsListed) {
-  expect_rules("safetensors.md", "safetensors");
-}
+TEST(SafeTensorsDoc, EveryRuleIsListed) { expect_rules("safetensors.md", "safetensors"); }
 
 TEST(AprDoc, TheExampleIsDrawnByteForByte) {
   test::AprParts parts;
@@ -184,9 +182,7 @@ TEST(AprDoc, TheAliasesAreThoseOfTheLibrary) {
   }
 }
 
-TEST(AprDoc, EveryRuleIsListed) {
-  expect_rules("apr.md", "apr");
-}
+TEST(AprDoc, EveryRuleIsListed) { expect_rules("apr.md", "apr"); }
 
 }  // namespace
 }  // namespace apr::format

@@ -125,26 +125,16 @@ class RandomValues {
   }
   std::string value(std::uint32_t type, unsigned depth) {
     switch (type) {
-      case test::kU8:
-        return number<std::uint8_t>();
-      case test::kI8:
-        return number<std::int8_t>();
-      case test::kU16:
-        return number<std::uint16_t>();
-      case test::kI16:
-        return number<std::int16_t>();
-      case test::kU32:
-        return number<std::uint32_t>();
-      case test::kI32:
-        return number<std::int32_t>();
-      case test::kF32:
-        return number<float>();
-      case test::kU64:
-        return number<std::uint64_t>();
-      case test::kI64:
-        return number<std::int64_t>();
-      case test::kF64:
-        return number<double>();
+      case test::kU8: return number<std::uint8_t>();
+      case test::kI8: return number<std::int8_t>();
+      case test::kU16: return number<std::uint16_t>();
+      case test::kI16: return number<std::int16_t>();
+      case test::kU32: return number<std::uint32_t>();
+      case test::kI32: return number<std::int32_t>();
+      case test::kF32: return number<float>();
+      case test::kU64: return number<std::uint64_t>();
+      case test::kI64: return number<std::int64_t>();
+      case test::kF64: return number<double>();
       case test::kBool: {
         const std::uint32_t v = pick(2);
         builder_.body().put(static_cast<std::uint8_t>(v));

@@ -35,9 +35,7 @@ Case with_tensor(std::string_view name, const std::vector<std::uint64_t>& dims, 
   c.opened = open_bytes(b.bytes());
   return c;
 }
-Case with_name(std::string_view name) {
-  return with_tensor(name, {8}, test::kGgmlF32, 32);
-}
+Case with_name(std::string_view name) { return with_tensor(name, {8}, test::kGgmlF32, 32); }
 Case with_shape(const std::vector<std::uint64_t>& dims, std::uint32_t type = test::kGgmlF32) {
   return with_tensor("t", dims, type, 0);
 }

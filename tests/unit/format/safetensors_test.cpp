@@ -133,9 +133,7 @@ std::string one(std::string_view shape, std::string_view offsets, std::string_vi
          ",\"data_offsets\":" + std::string(offsets) + "}}";
 }
 
-std::string two(const std::string& a, const std::string& b) {
-  return "{" + a + "," + b + "}";
-}
+std::string two(const std::string& a, const std::string& b) { return "{" + a + "," + b + "}"; }
 
 std::vector<Case> cases() {
   const std::string ok = tensor_json("a", "U8", "[4]", 0, 4);

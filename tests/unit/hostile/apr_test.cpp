@@ -30,9 +30,8 @@ auto first(AprEntry entry) {
 }
 
 Case cut(const char* variant, std::size_t length, const char* rule, std::uint64_t offset, const char* field) {
-  return {"A02", variant, [=](const TempFolder&) {
-            return error(good().file().substr(0, length), rule, offset, field);
-          }};
+  return {"A02", variant,
+          [=](const TempFolder&) { return error(good().file().substr(0, length), rule, offset, field); }};
 }
 
 void add_whole_file(Cases& all) {
@@ -69,27 +68,35 @@ void add_whole_file(Cases& all) {
                    const std::string bytes = good().file();
                    return error(bytes.substr(0, bytes.size() - 4), "apr.footer.missing", bytes.size() - 4, "footer");
                  }});
-  all.push_back(bad("A04", "major_1", [](AprParts& p) { p.major = 1; }, "apr.header.version", 4, "version_major", "1"));
+  all.push_back(bad(
+      "A04", "major_1", [](AprParts& p) { p.major = 1; }, "apr.header.version", 4, "version_major", "1"));
   for (const char* magic : {"APRN", "APR1", "APR2"})
     all.push_back({"A04", magic, [magic](const TempFolder&) {
-                     return refused(magic + std::string(100, '\1'), "not a model file that apr reads", 0, "magic", magic);
+                     return refused(magic + std::string(100, '\1'), "not a model file that apr reads", 0, "magic",
+                                    magic);
                    }});
 }
 
 void add_index(Cases& all) {
-  all.push_back(bad("A05", "unsorted", [](AprParts& p) { std::swap(p.entries[0], p.entries[1]); }, "apr.index.sorted",
-                    kIndex + 29, "tensor[1].name", "a"));
-  all.push_back(bad("A05", "duplicated", [](AprParts& p) { p.entries[1].name = "a"; }, "apr.index.unique", kIndex + 37,
-                    "tensor[1].name"));
+  all.push_back(bad(
+      "A05", "unsorted", [](AprParts& p) { std::swap(p.entries[0], p.entries[1]); }, "apr.index.sorted", kIndex + 29,
+      "tensor[1].name", "a"));
+  all.push_back(bad(
+      "A05", "duplicated", [](AprParts& p) { p.entries[1].name = "a"; }, "apr.index.unique", kIndex + 37,
+      "tensor[1].name"));
   const char* outside = "apr.tensor.inside_file";
-  all.push_back(bad("A05", "out_of_bounds", first({"a", 0, {2, 3}, 1 << 20, 24}), outside, kOffset, "tensor[0].offset"));
-  all.push_back(bad("A05", "size_out_of_bounds", first({"a", 0, {1000}, 0, 4000}), outside, kOffset - 8,
-                    "tensor[0].offset"));
-  all.push_back(odd("A06", "flag", [](AprParts& p) { p.flags |= 0x200; }, "apr.flags.has_vocab", 6, "flags"));
-  all.push_back(odd("A06", "vocabulary", [](AprParts& p) { p.metadata = R"({"tokenizer.vocabulary":["a"]})"; },
-                    "apr.flags.has_vocab", 6, "flags"));
+  all.push_back(
+      bad("A05", "out_of_bounds", first({"a", 0, {2, 3}, 1 << 20, 24}), outside, kOffset, "tensor[0].offset"));
+  all.push_back(
+      bad("A05", "size_out_of_bounds", first({"a", 0, {1000}, 0, 4000}), outside, kOffset - 8, "tensor[0].offset"));
+  all.push_back(odd(
+      "A06", "flag", [](AprParts& p) { p.flags |= 0x200; }, "apr.flags.has_vocab", 6, "flags"));
+  all.push_back(odd(
+      "A06", "vocabulary", [](AprParts& p) { p.metadata = R"({"tokenizer.vocabulary":["a"]})"; }, "apr.flags.has_vocab",
+      6, "flags"));
   // Bytes that hold another type than the id says: what realizar writes under a GGUF number, and the reverse.
-  all.push_back(bad("A07", "id_10", first({"a", 10, {256}, 0, 84}), "apr.tensor.dtype", kDtype, "tensor[0].dtype", "10"));
+  all.push_back(
+      bad("A07", "id_10", first({"a", 10, {256}, 0, 84}), "apr.tensor.dtype", kDtype, "tensor[0].dtype", "10"));
   all.push_back(bad("A07", "8_bit_under_q4_1", first({"a", 3, {32}, 0, 36}), "apr.tensor.size", kSize - 8,
                     "tensor[0].size", "36 bytes"));
   all.push_back(bad("A07", "8_bit_under_q4_k", first({"a", 12, {256}, 0, 260}), "apr.tensor.size", kSize - 8,
@@ -101,13 +108,15 @@ void add_wraps(Cases& all) {
   const char* outside = "apr.tensor.inside_file";
   all.push_back(bad("X14", "offset_brings_data_to_0", first({"a", 0, {2, 3}, 0 - kData, 24}), outside, kOffset,
                     "tensor[0].offset"));
-  all.push_back(bad("X14", "offset_2_64_minus_64", first({"a", 0, {2, 3}, ~63ULL, 24}), outside, kOffset,
-                    "tensor[0].offset"));
-  all.push_back(bad("X14", "offset_2_63", first({"a", 0, {2, 3}, 1ULL << 63, 24}), outside, kOffset, "tensor[0].offset"));
-  all.push_back(bad("X14", "size_2_64_minus_1", first({"a", 0, {2, 3}, 0, ~0ULL}), "apr.tensor.size", kSize,
-                    "tensor[0].size"));
+  all.push_back(
+      bad("X14", "offset_2_64_minus_64", first({"a", 0, {2, 3}, ~63ULL, 24}), outside, kOffset, "tensor[0].offset"));
+  all.push_back(
+      bad("X14", "offset_2_63", first({"a", 0, {2, 3}, 1ULL << 63, 24}), outside, kOffset, "tensor[0].offset"));
+  all.push_back(
+      bad("X14", "size_2_64_minus_1", first({"a", 0, {2, 3}, 0, ~0ULL}), "apr.tensor.size", kSize, "tensor[0].size"));
   const char* shape = "apr.tensor.shape_overflow";
-  all.push_back(bad("X15", "wraps_to_0", first({"a", 0, {1ULL << 32, 1ULL << 32}, 0, 0}), shape, kDims, "tensor[0].dims"));
+  all.push_back(
+      bad("X15", "wraps_to_0", first({"a", 0, {1ULL << 32, 1ULL << 32}, 0, 0}), shape, kDims, "tensor[0].dims"));
   all.push_back(bad("X15", "wraps_to_4", first({"a", 0, {4194305, 4194305, 211106198978564}, 0, 16}), shape, kDims,
                     "tensor[0].dims"));
   all.push_back(bad("X15", "dim_2_63", first({"a", 0, {1ULL << 63}, 0, 0}), shape, kDims, "tensor[0].dims"));
@@ -117,19 +126,23 @@ void add_wraps(Cases& all) {
                     "tensor[0].size"));
   all.push_back(bad("X15", "blocks_wrap", first({"a", 12, {1ULL << 60, 17}, 0, 144}), shape, kDims, "tensor[0].dims"));
   const char* far = "apr.sections.inside_file";
-  all.push_back(bad("X16", "metadata_2_64_minus_2", [](AprParts& p) { p.metadata_offset = -2; }, far, 12,
-                    "metadata_offset"));
-  all.push_back(bad("X16", "metadata_size", [](AprParts& p) { p.metadata_size = 0xFFFFFFFF; },
-                    "apr.metadata.inside_file", 20, "metadata_size", "4294967295"));
-  all.push_back(bad("X16", "index_2_64_minus_64", [](AprParts& p) { p.index_offset = -64; }, far, 24,
-                    "tensor_index_offset"));
-  all.push_back(bad("X16", "data_2_64_minus_64", [](AprParts& p) { p.data_offset = -64; }, far, 32, "data_offset"));
-  all.push_back(bad("X16", "data_in_the_header", [](AprParts& p) { p.data_offset = 0; }, "apr.sections.order", 32,
-                    "data_offset"));
-  all.push_back(bad("X16", "count_2_32_minus_1", [](AprParts& p) { p.count = 0xFFFFFFFF; }, "apr.index.count", 8,
-                    "tensor_count", "4294967295"));
-  all.push_back(bad("X17", "name_of_65535", [](AprParts& p) { p.index_extra = "\xFF\xFF" + std::string(62, 'n'), p.count = 3; },
-                    "apr.index.truncated", kIndex + 66, "tensor[2]"));
+  all.push_back(bad(
+      "X16", "metadata_2_64_minus_2", [](AprParts& p) { p.metadata_offset = -2; }, far, 12, "metadata_offset"));
+  all.push_back(bad(
+      "X16", "metadata_size", [](AprParts& p) { p.metadata_size = 0xFFFFFFFF; }, "apr.metadata.inside_file", 20,
+      "metadata_size", "4294967295"));
+  all.push_back(bad(
+      "X16", "index_2_64_minus_64", [](AprParts& p) { p.index_offset = -64; }, far, 24, "tensor_index_offset"));
+  all.push_back(bad(
+      "X16", "data_2_64_minus_64", [](AprParts& p) { p.data_offset = -64; }, far, 32, "data_offset"));
+  all.push_back(bad(
+      "X16", "data_in_the_header", [](AprParts& p) { p.data_offset = 0; }, "apr.sections.order", 32, "data_offset"));
+  all.push_back(bad(
+      "X16", "count_2_32_minus_1", [](AprParts& p) { p.count = 0xFFFFFFFF; }, "apr.index.count", 8, "tensor_count",
+      "4294967295"));
+  all.push_back(bad(
+      "X17", "name_of_65535", [](AprParts& p) { p.index_extra = "\xFF\xFF" + std::string(62, 'n'), p.count = 3; },
+      "apr.index.truncated", kIndex + 66, "tensor[2]"));
   all.push_back(bad("X17", "ndim_255", first({"a", 0, std::vector<std::uint64_t>(255, 1), 0, 4}), "apr.tensor.ndim",
                     kDtype + 1, "tensor[0].ndim", "255"));
 }

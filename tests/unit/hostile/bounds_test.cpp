@@ -202,16 +202,19 @@ std::vector<std::pair<std::string, std::string>> greedy_files() {
     for (std::size_t i = 0; i < kSize / 12; ++i) b.body().u32(kU8).u64(0);
     gguf("an array of empty arrays", b);
   }
-  files.emplace_back("safetensors: metadata", safetensors("{\"__metadata__\":{" + fill("\"\":\"\",", kSize) + "\"a\":\"\"}}"));
-  files.emplace_back("safetensors: escaped", safetensors("{\"__metadata__\":{" + fill("\"\\n\":\"\\n\",", kSize) + "\"a\":\"\"}}"));
+  files.emplace_back("safetensors: metadata",
+                     safetensors("{\"__metadata__\":{" + fill("\"\":\"\",", kSize) + "\"a\":\"\"}}"));
+  files.emplace_back("safetensors: escaped",
+                     safetensors("{\"__metadata__\":{" + fill("\"\\n\":\"\\n\",", kSize) + "\"a\":\"\"}}"));
   files.emplace_back("safetensors: empty entries", safetensors("{" + fill("\"\":{},", kSize) + "\"a\":{}}"));
   files.emplace_back("safetensors: fields", safetensors("{\"a\":{" + fill("\"x\":1,", kSize) + "\"y\":1}}"));
-  files.emplace_back("safetensors: dimensions",
-                     safetensors("{\"a\":{\"dtype\":\"U8\",\"shape\":[" + fill("1,", kSize) + "1],\"data_offsets\":[0,1]}}"));
+  files.emplace_back("safetensors: dimensions", safetensors("{\"a\":{\"dtype\":\"U8\",\"shape\":[" + fill("1,", kSize) +
+                                                            "1],\"data_offsets\":[0,1]}}"));
   files.emplace_back("safetensors: tensors",
                      safetensors("{" + fill(tensor_json("", "U8", "[]", 0, 1) + ",", kSize) + "\"a\":{}}"));
-  files.emplace_back("safetensors: tensors with shapes",
-                     safetensors("{" + fill(tensor_json("", "U8", "[1,1,1,1,1,1,1,1,1]", 0, 1) + ",", kSize) + "\"a\":{}}"));
+  files.emplace_back(
+      "safetensors: tensors with shapes",
+      safetensors("{" + fill(tensor_json("", "U8", "[1,1,1,1,1,1,1,1,1]", 0, 1) + ",", kSize) + "\"a\":{}}"));
   {
     AprParts p;
     p.metadata = "{" + fill("\"\":0,", kSize) + "\"a\":0}";

@@ -36,10 +36,10 @@ struct Made {
   bool is_path = false;
   Stage stage = Stage::Open;
   Outcome outcome = Outcome::Clean;
-  std::string rule;                     // of the finding; of a refusal: its message
-  std::optional<std::uint64_t> offset;  // nothing: the report must not name one
-  std::string field;                    // "" : not a field but a tensor is named
-  std::string found;                    // a part of what the report says it found
+  std::string rule;                           // of the finding; of a refusal: its message
+  std::optional<std::uint64_t> offset;        // nothing: the report must not name one
+  std::string field;                          // "" : not a field but a tensor is named
+  std::string found;                          // a part of what the report says it found
   ErrorCode code = ErrorCode::InvalidFormat;  // of a refusal
 
   Made&& at_stage(Stage value) && { return stage = value, std::move(*this); }
@@ -49,18 +49,18 @@ struct Made {
 
 inline Made refused(std::string input, std::string message, std::optional<std::uint64_t> offset, std::string field,
                     std::string found = {}) {
-  return {std::move(input), false, Stage::Open, Outcome::Refused, std::move(message), offset, std::move(field),
-          std::move(found)};
+  return {std::move(input),   false,  Stage::Open,      Outcome::Refused,
+          std::move(message), offset, std::move(field), std::move(found)};
 }
 inline Made error(std::string input, std::string rule, std::optional<std::uint64_t> offset, std::string field,
                   std::string found = {}) {
-  return {std::move(input), false, Stage::Open, Outcome::Error, std::move(rule), offset, std::move(field),
-          std::move(found)};
+  return {std::move(input), false,  Stage::Open,      Outcome::Error,
+          std::move(rule),  offset, std::move(field), std::move(found)};
 }
 inline Made warning(std::string input, std::string rule, std::optional<std::uint64_t> offset, std::string field,
                     std::string found = {}) {
-  return {std::move(input), false, Stage::Open, Outcome::Warning, std::move(rule), offset, std::move(field),
-          std::move(found)};
+  return {std::move(input), false,  Stage::Open,      Outcome::Warning,
+          std::move(rule),  offset, std::move(field), std::move(found)};
 }
 inline Made clean(std::string input) {
   Made made;
@@ -73,9 +73,7 @@ struct Case {
   std::string id, variant;
   std::function<Made(const TempFolder&)> make;
 };
-inline std::ostream& operator<<(std::ostream& out, const Case& c) {
-  return out << c.id << " " << c.variant;
-}
+inline std::ostream& operator<<(std::ostream& out, const Case& c) { return out << c.id << " " << c.variant; }
 inline std::string case_name(const testing::TestParamInfo<Case>& info) {
   return info.param.variant.empty() ? info.param.id : info.param.id + "_" + info.param.variant;
 }

@@ -133,27 +133,18 @@ void check_case(const Case& c) {
   const Made made = c.make(folder);
   const Seen seen = take(made.is_path ? made.input : folder.write("model.bin", made.input), made.stage);
   switch (made.outcome) {
-    case Outcome::Refused:
-      return check_refusal(made, seen);
+    case Outcome::Refused: return check_refusal(made, seen);
     case Outcome::Error:
-    case Outcome::Warning:
-      return check_finding(made, seen);
-    case Outcome::Clean:
-      EXPECT_TRUE(!seen.refusal && seen.findings.empty()) << seen.all();
+    case Outcome::Warning: return check_finding(made, seen);
+    case Outcome::Clean: EXPECT_TRUE(!seen.refusal && seen.findings.empty()) << seen.all();
   }
 }
 
 namespace {
 
-TEST_P(GgufCorpus, Row) {
-  check_case(GetParam());
-}
-TEST_P(SafeTensorsCorpus, Row) {
-  check_case(GetParam());
-}
-TEST_P(AprCorpus, Row) {
-  check_case(GetParam());
-}
+TEST_P(GgufCorpus, Row) { check_case(GetParam()); }
+TEST_P(SafeTensorsCorpus, Row) { check_case(GetParam()); }
+TEST_P(AprCorpus, Row) { check_case(GetParam()); }
 
 // The published list has 89 + 35 + 7 cases; a row that is lost must not go unnoticed.
 TEST(Corpus, HasEveryCaseOfTheList) {

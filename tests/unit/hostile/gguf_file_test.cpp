@@ -13,11 +13,10 @@ namespace fs = std::filesystem;
 
 template <class Prepare>
 Case no_file(const char* id, const char* variant, Prepare prepare, const char* message, const char* found) {
-  return {id, variant, [=](const TempFolder& folder) {
-            return refused(prepare(folder), message, std::nullopt, "", found)
-                .from_path()
-                .with_code(ErrorCode::NotFound);
-          }};
+  return {
+      id, variant, [=](const TempFolder& folder) {
+        return refused(prepare(folder), message, std::nullopt, "", found).from_path().with_code(ErrorCode::NotFound);
+      }};
 }
 
 struct Shard {
@@ -61,40 +60,44 @@ void add_kinds_of_file(Cases& all) {
   all.push_back(no_file("G88", "missing", path("/nonexistent/model.gguf"), cannot, ""));
   all.push_back(no_file("G88", "dev_zero", path("/dev/zero"), not_regular, "a character device"));
   all.push_back(no_file("G88", "empty_path", path(""), "the path is empty", ""));
-  all.push_back(no_file("G88", "fifo",
-                        [](const TempFolder& folder) {
-                          EXPECT_EQ(mkfifo(folder.path("fifo").c_str(), 0600), 0);
-                          return folder.path("fifo");  // nobody writes into it: opening must not wait
-                        },
-                        not_regular, "a FIFO"));
-  all.push_back(no_file("G88", "directory",
-                        [](const TempFolder& folder) {
-                          fs::create_directory(folder.path("dir.gguf"));
-                          return folder.path("dir.gguf");
-                        },
-                        "no SafeTensors model in this folder", ""));
-  all.push_back(no_file("G88", "symlink_loop",
-                        [](const TempFolder& folder) {
-                          fs::create_symlink(folder.path("b"), folder.path("a"));
-                          fs::create_symlink(folder.path("a"), folder.path("b"));
-                          return folder.path("a");
-                        },
-                        "Too many levels of symbolic links", ""));
-  all.push_back(no_file("G88", "dangling_symlink",
-                        [](const TempFolder& folder) {
-                          fs::create_symlink(folder.path("gone"), folder.path("link"));
-                          return folder.path("link");
-                        },
-                        "No such file", ""));
-  all.push_back(no_file("G88", "below_a_file",
-                        [](const TempFolder& folder) { return folder.write("f", "x") + "/model.gguf"; },
-                        "Not a directory", ""));
-  all.push_back(no_file("X10", "name_too_long",
-                        [](const TempFolder& folder) { return folder.path(std::string(5000, 'n')); },
-                        "File name too long", ""));
-  all.push_back(no_file("X10", "nul_in_the_path",
-                        [](const TempFolder& folder) { return folder.path(std::string("a\0b", 3)); },
-                        "the path holds a NUL byte", ""));
+  all.push_back(no_file(
+      "G88", "fifo",
+      [](const TempFolder& folder) {
+        EXPECT_EQ(mkfifo(folder.path("fifo").c_str(), 0600), 0);
+        return folder.path("fifo");  // nobody writes into it: opening must not wait
+      },
+      not_regular, "a FIFO"));
+  all.push_back(no_file(
+      "G88", "directory",
+      [](const TempFolder& folder) {
+        fs::create_directory(folder.path("dir.gguf"));
+        return folder.path("dir.gguf");
+      },
+      "no SafeTensors model in this folder", ""));
+  all.push_back(no_file(
+      "G88", "symlink_loop",
+      [](const TempFolder& folder) {
+        fs::create_symlink(folder.path("b"), folder.path("a"));
+        fs::create_symlink(folder.path("a"), folder.path("b"));
+        return folder.path("a");
+      },
+      "Too many levels of symbolic links", ""));
+  all.push_back(no_file(
+      "G88", "dangling_symlink",
+      [](const TempFolder& folder) {
+        fs::create_symlink(folder.path("gone"), folder.path("link"));
+        return folder.path("link");
+      },
+      "No such file", ""));
+  all.push_back(no_file(
+      "G88", "below_a_file", [](const TempFolder& folder) { return folder.write("f", "x") + "/model.gguf"; },
+      "Not a directory", ""));
+  all.push_back(no_file(
+      "X10", "name_too_long", [](const TempFolder& folder) { return folder.path(std::string(5000, 'n')); },
+      "File name too long", ""));
+  all.push_back(no_file(
+      "X10", "nul_in_the_path", [](const TempFolder& folder) { return folder.path(std::string("a\0b", 3)); },
+      "the path holds a NUL byte", ""));
   for (const auto& [variant, name] : {std::pair{"newline", "new\nline.gguf"},
                                       {"utf8", "invalid\xff\xfe.gguf"},
                                       {"escape", "esc\x1b[2J.gguf"},
@@ -105,22 +108,34 @@ void add_kinds_of_file(Cases& all) {
 }
 
 void add_shards(Cases& all) {
-  all.push_back(shards("missing", [](const TempFolder& f) { fs::remove(shard_path(f, 2)); }, "gguf.split.missing",
-                       std::nullopt, "shard", "No such file"));
-  all.push_back(shards("duplicated", [](const TempFolder& f) { replace(f, 3, Shard{1}.bytes()); },
-                       "gguf.split.no", 24 + 8 + 8 + 4, "metadata[\"split.no\"].value", "1"));
-  all.push_back(shards("wrong_order",
-                       [](const TempFolder& f) {
-                         replace(f, 2, Shard{2}.bytes());
-                         replace(f, 3, Shard{1}.bytes());
-                       },
-                       "gguf.split.no", 24 + 8 + 8 + 4, "metadata[\"split.no\"].value", "2"));
-  all.push_back(shards("count", [](const TempFolder& f) { replace(f, 2, Shard{1, 4}.bytes()); }, "gguf.split.count",
-                       24 + 8 + 8 + 4 + 2 + 8 + 11 + 4, "metadata[\"split.count\"].value", "4"));
-  all.push_back(shards("tensor_twice", [](const TempFolder& f) { replace(f, 3, Shard{2, 3, 6, "t1.0"}.bytes()); },
-                       "gguf.split.duplicate", 142, "name", "m-00001-of-00003.gguf"));
-  all.push_back(shards("no_gguf", [](const TempFolder& f) { replace(f, 3, "<!DOCTYPE html>"); }, "gguf.split.not_gguf", 0,
-                       "magic", "an HTML page"));
+  all.push_back(shards(
+      "missing", [](const TempFolder& f) { fs::remove(shard_path(f, 2)); }, "gguf.split.missing", std::nullopt, "shard",
+      "No such file"));
+  all.push_back(shards(
+      "duplicated", [](const TempFolder& f) { replace(f, 3, Shard{1}.bytes()); }, "gguf.split.no", 24 + 8 + 8 + 4,
+      "metadata[\"split.no\"].value", "1"));
+  all.push_back(shards(
+      "wrong_order",
+      [](const TempFolder& f) {
+        replace(f, 2, Shard{2}.bytes());
+        replace(f, 3, Shard{1}.bytes());
+      },
+      "gguf.split.no", 24 + 8 + 8 + 4, "metadata[\"split.no\"].value", "2"));
+  all.push_back(shards(
+      "count",
+      [](const TempFolder& f) {
+        replace(f, 2, Shard{1, 4}.bytes());
+      },
+      "gguf.split.count", 24 + 8 + 8 + 4 + 2 + 8 + 11 + 4, "metadata[\"split.count\"].value", "4"));
+  all.push_back(shards(
+      "tensor_twice",
+      [](const TempFolder& f) {
+        replace(f, 3, Shard{2, 3, 6, "t1.0"}.bytes());
+      },
+      "gguf.split.duplicate", 142, "name", "m-00001-of-00003.gguf"));
+  all.push_back(shards(
+      "no_gguf", [](const TempFolder& f) { replace(f, 3, "<!DOCTYPE html>"); }, "gguf.split.not_gguf", 0, "magic",
+      "an HTML page"));
 }
 
 }  // namespace

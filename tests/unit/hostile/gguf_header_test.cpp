@@ -16,9 +16,8 @@ Case foreign(const char* id, const char* variant, std::string bytes, const char*
 }
 
 Case version(const char* variant, std::endian order, std::uint32_t number) {
-  return {"G07", variant, [=](const TempFolder&) {
-            return refused(small_gguf(order, number).bytes(), kVersion, 4, "header.version");
-          }};
+  return {"G07", variant,
+          [=](const TempFolder&) { return refused(small_gguf(order, number).bytes(), kVersion, 4, "header.version"); }};
 }
 
 Case count(const char* id, const char* variant, std::uint64_t number) {
@@ -26,9 +25,9 @@ Case count(const char* id, const char* variant, std::uint64_t number) {
             GgufBuilder b = small_gguf();
             const bool tensors = id == "G09"s;
             (tensors ? b.n_tensors : b.n_kv) = number;
-            return tensors ? error(b.bytes(), "gguf.header.n_tensors", 8, "header.tensor_count", std::to_string(number))
-                           : error(b.bytes(), "gguf.header.n_kv", 16, "header.metadata_kv_count",
-                                   std::to_string(number));
+            return tensors
+                       ? error(b.bytes(), "gguf.header.n_tensors", 8, "header.tensor_count", std::to_string(number))
+                       : error(b.bytes(), "gguf.header.n_kv", 16, "header.metadata_kv_count", std::to_string(number));
           }};
 }
 
@@ -63,12 +62,18 @@ Cases gguf_header_cases() {
                    }});
   // Every prefix behind the header is opened, has an error, and the error lies inside of what is there.
   all.push_back({"G02", "behind_the_header", [](const TempFolder&) {
-                   return error(small_gguf().bytes().substr(0, 24), "gguf.header.n_kv", 16,
-                                "header.metadata_kv_count", "3");
+                   return error(small_gguf().bytes().substr(0, 24), "gguf.header.n_kv", 16, "header.metadata_kv_count",
+                                "3");
                  }});
   const std::string rest(32, '\1');
-  for (const auto& [magic, name] : {std::pair{"GGML", "GGML"}, {"lmgg", "ggml"}, {"GGMF", "GGMF"}, {"fmgg", "ggmf"},
-                                    {"GGJT", "GGJT"}, {"tjgg", "ggjt"}, {"ggla", "ggla"}, {"algg", "ggla"}})
+  for (const auto& [magic, name] : {std::pair{"GGML", "GGML"},
+                                    {"lmgg", "ggml"},
+                                    {"GGMF", "GGMF"},
+                                    {"fmgg", "ggmf"},
+                                    {"GGJT", "GGJT"},
+                                    {"tjgg", "ggjt"},
+                                    {"ggla", "ggla"},
+                                    {"algg", "ggla"}})
     all.push_back(foreign("G03", magic, magic + rest, name));
   for (const std::uint32_t v : {2U, 3U})
     all.push_back({"G04", "big_endian_v" + std::to_string(v), [v](const TempFolder&) {

@@ -85,11 +85,12 @@ void add_offsets(Cases& all) {
                  }});
   // Beyond the list: offsets that wrap when the start of the data or the size is added.
   const std::uint64_t data_offset = placed({0, 0}, 64).data_offset;
-  for (const auto& [variant, offset] : {std::pair<const char*, std::uint64_t>{"data_offset_brings_it_to_0", 0 - data_offset},
-                                        {"size_brings_it_to_0", ~0ULL - 31},
-                                        {"both_bring_it_to_64", 64 - data_offset - 32},
-                                        {"the_header", 0 - data_offset + 32},
-                                        {"largest_aligned", ~31ULL}})
+  for (const auto& [variant, offset] :
+       {std::pair<const char*, std::uint64_t>{"data_offset_brings_it_to_0", 0 - data_offset},
+        {"size_brings_it_to_0", ~0ULL - 31},
+        {"both_bring_it_to_64", 64 - data_offset - 32},
+        {"the_header", 0 - data_offset + 32},
+        {"largest_aligned", ~31ULL}})
     all.push_back(bad("X08", variant, {0, offset}, 64, bounds, 1));
 }
 
@@ -116,7 +117,8 @@ void add_padding(Cases& all) {
                  }});
   all.push_back({"G73", "zeros_of_a_kind", [](const TempFolder&) {
                    const Placed p = placed({0, 32}, 64 + 1000);
-                   return warning(p.bytes, "gguf.trailing", p.data_offset + 64, "trailing bytes", "1000 bytes, 0.0 bits");
+                   return warning(p.bytes, "gguf.trailing", p.data_offset + 64, "trailing bytes",
+                                  "1000 bytes, 0.0 bits");
                  }});
   all.push_back({"G73", "zip", [](const TempFolder&) {
                    const Placed p = placed({0, 32}, 64);
@@ -131,7 +133,8 @@ void add_padding(Cases& all) {
   all.push_back({"G74", "finer_declared", [](const TempFolder&) {
                    InfoOffsets a{}, b{};
                    const std::string bytes = with_steps(64, 32, a, b);
-                   return error(bytes, "gguf.alignment.inconsistent", a.offset, "metadata[\"general.alignment\"]", "32");
+                   return error(bytes, "gguf.alignment.inconsistent", a.offset, "metadata[\"general.alignment\"]",
+                                "32");
                  }});
 }
 

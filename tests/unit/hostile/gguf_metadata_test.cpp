@@ -82,8 +82,8 @@ void add_keys(Cases& all) {
   const auto twins = [](GgufBuilder& b) { b.kv_u32("x", 1), b.kv_u32("X", 1); };
   all.push_back(odd("G20", "twins", twins, "gguf.metadata.key.case_twin", kEntry + 17, "metadata[\"X\"].key"));
   const auto twice = [](GgufBuilder& b) { b.kv_u32("k", 1), b.kv_u32("k", 2); };
-  all.push_back(bad("G21", "", twice, "gguf.metadata.key.duplicate", kEntry + 17, "metadata[\"k\"].key",
-                    "first at offset 69"));
+  all.push_back(
+      bad("G21", "", twice, "gguf.metadata.key.duplicate", kEntry + 17, "metadata[\"k\"].key", "first at offset 69"));
 }
 
 void add_values(Cases& all) {
@@ -94,8 +94,8 @@ void add_values(Cases& all) {
                    }});
   const auto two = [](GgufBuilder& b) { b.kv("k", kBool, std::uint8_t{2}); };
   all.push_back(odd("G23", "scalar", two, "gguf.metadata.bool", kValue, "metadata[\"k\"].value", "2"));
-  all.push_back(odd("G23", "array", array(kBool, 3, "\0\1\7"s), "gguf.metadata.bool", kValue + 14,
-                    "metadata[\"k\"].value", "7"));
+  all.push_back(
+      odd("G23", "array", array(kBool, 3, "\0\1\7"s), "gguf.metadata.bool", kValue + 14, "metadata[\"k\"].value", "7"));
   all.push_back(bad("G24", "", text_of(~0ULL), "gguf.metadata.string.length", kValue, "metadata[\"k\"].value.length",
                     "18446744073709551615"));
   all.push_back(bad("G25", "", text_of(1ULL << 30), "gguf.metadata.string.length", kValue,
@@ -103,8 +103,8 @@ void add_values(Cases& all) {
   const char* count = "metadata[\"k\"].value.count";
   all.push_back(bad("G26", "", array(kString, 1ULL << 31), "gguf.metadata.array.count", kValue + 4, count));
   all.push_back(bad("G27", "u8", array(kU8, ~0ULL), "gguf.metadata.array.count", kValue + 4, count));
-  all.push_back(bad("G28", "", array(13, 0), "gguf.metadata.array.type", kValue, "metadata[\"k\"].value.element_type",
-                    "13"));
+  all.push_back(
+      bad("G28", "", array(13, 0), "gguf.metadata.array.type", kValue, "metadata[\"k\"].value.element_type", "13"));
   all.push_back(fine("G29", "two_levels", nested(2)));
   all.push_back(fine("G29", "eight_levels", nested(8)));
   all.push_back(bad("G30", "nine_levels", nested(9), "gguf.metadata.array.depth", kValue + 7 * 12,

@@ -15,12 +15,8 @@ struct Number {
   std::uint32_t type;
   std::string bytes;
 };
-Number u32(std::uint32_t v) {
-  return {kU32, le(v)};
-}
-Number f32(float v) {
-  return {kF32, le(v)};
-}
+Number u32(std::uint32_t v) { return {kU32, le(v)}; }
+Number f32(float v) { return {kF32, le(v)}; }
 
 const std::pair<const char*, Number> kSound[] = {
     {"llama.block_count", u32(2)},
@@ -72,10 +68,10 @@ void add_hparams(Cases& all) {
   all.push_back(hparam("G41", "2_32_minus_1", "llama.block_count", u32(0xFFFFFFFF), "4294967295"));
   all.push_back(hparam("G42", "no_heads", "llama.attention.head_count", u32(0), "0"));
   all.push_back(hparam("G42", "heads_do_not_divide", "llama.attention.head_count", u32(9), "9", "model.hparams.heads"));
-  all.push_back(hparam("G42", "more_kv_heads", "llama.attention.head_count_kv", u32(12), "12",
-                       "model.hparams.kv_heads"));
-  all.push_back(hparam("G42", "kv_heads_do_not_divide", "llama.attention.head_count_kv", u32(4), "4",
-                       "model.hparams.kv_heads"));
+  all.push_back(
+      hparam("G42", "more_kv_heads", "llama.attention.head_count_kv", u32(12), "12", "model.hparams.kv_heads"));
+  all.push_back(
+      hparam("G42", "kv_heads_do_not_divide", "llama.attention.head_count_kv", u32(4), "4", "model.hparams.kv_heads"));
   all.push_back(hparam("G83", "theta_0", "llama.rope.freq_base", f32(0), "0"));
   all.push_back(hparam("G83", "theta_nan", "llama.rope.freq_base", f32(kNan), "nan"));
   all.push_back(hparam("G83", "theta_minus_1", "llama.rope.freq_base", f32(-1), "-1"));
@@ -87,8 +83,8 @@ void add_hparams(Cases& all) {
   // Beyond the list: integers whose products would wrap in 32 bits, and values of another type.
   all.push_back(hparam("X09", "heads_2_31", "llama.attention.head_count", u32(1U << 31), "2147483648"));
   all.push_back(hparam("X09", "embedding_2_32_minus_1", "llama.embedding_length", u32(0xFFFFFFFF), "4294967295"));
-  all.push_back(hparam("X09", "u64_that_is_2_in_32_bits", "llama.block_count", {kU64, le((1ULL << 32) + 2)},
-                       "4294967298"));
+  all.push_back(
+      hparam("X09", "u64_that_is_2_in_32_bits", "llama.block_count", {kU64, le((1ULL << 32) + 2)}, "4294967298"));
   all.push_back(hparam("X09", "heads_minus_6", "llama.attention.head_count", {kI32, le(-6)}, "-6"));
   all.push_back(hparam("X09", "heads_as_float", "llama.attention.head_count", f32(6), "6"));
   all.push_back(hparam("X09", "key_length_odd", "llama.attention.key_length", u32(5), "5", "model.hparams.head_dim"));
@@ -180,10 +176,10 @@ void add_vocabulary(Cases& all) {
   using V = Vocabulary;
   using At = VocabularyOffsets;
   const char* fewer = "has fewer elements than there are tokens";
-  all.push_back(refused_vocabulary("G77", "scores", [](V& v) { v.n_scores = 5; }, fewer, &At::scores,
-                                   "tokenizer.ggml.scores", "5 elements"));
-  all.push_back(refused_vocabulary("G77", "types", [](V& v) { v.n_types = 1; }, fewer, &At::kinds,
-                                   "tokenizer.ggml.token_type", "1 elements"));
+  all.push_back(refused_vocabulary(
+      "G77", "scores", [](V& v) { v.n_scores = 5; }, fewer, &At::scores, "tokenizer.ggml.scores", "5 elements"));
+  all.push_back(refused_vocabulary(
+      "G77", "types", [](V& v) { v.n_types = 1; }, fewer, &At::kinds, "tokenizer.ggml.token_type", "1 elements"));
   const auto wrong_type = [](const char* variant, const char* key, bool scores, const char* found) -> Case {
     return {"G78", variant, [=](const TempFolder&) {
               Vocabulary v;
@@ -211,13 +207,15 @@ void add_vocabulary(Cases& all) {
                                    "\"\" at index 0"));
   all.push_back(refused_vocabulary("G79", "nothing_behind_the_space", merge({"a "}), no_pair, &At::merges,
                                    "tokenizer.ggml.merges", "\"a \" at index 0"));
-  all.push_back(odd_vocabulary("G79", "unknown_tokens", merge({"a b", "x y"}), "tokenizer.merges.token", "merges[1]",
-                               "x y"));
+  all.push_back(
+      odd_vocabulary("G79", "unknown_tokens", merge({"a b", "x y"}), "tokenizer.merges.token", "merges[1]", "x y"));
   const char* no_token = "is no token of the vocabulary";
-  for (const auto& [variant, id] : {std::pair<const char*, std::int64_t>{"vocab", 6}, {"minus_1", -1},
-                                    {"2_32", 1LL << 32}, {"2_63", std::numeric_limits<std::int64_t>::min()}})
-    all.push_back(refused_vocabulary("G80", variant, [id = id](V& v) { v.eos = id; }, no_token, &At::eos,
-                                     "tokenizer.ggml.eos_token_id", ""));
+  for (const auto& [variant, id] : {std::pair<const char*, std::int64_t>{"vocab", 6},
+                                    {"minus_1", -1},
+                                    {"2_32", 1LL << 32},
+                                    {"2_63", std::numeric_limits<std::int64_t>::min()}})
+    all.push_back(refused_vocabulary(
+        "G80", variant, [id = id](V& v) { v.eos = id; }, no_token, &At::eos, "tokenizer.ggml.eos_token_id", ""));
   for (const std::uint64_t rows : {5U, 8U})
     all.push_back({"G81", std::to_string(rows) + "_rows_6_tokens", [rows](const TempFolder&) {
                      Vocabulary v;
@@ -235,7 +233,8 @@ void add_vocabulary(Cases& all) {
     };
   };
   const char* tokens = "tokenizer.ggml.tokens";
-  all.push_back(odd_vocabulary("G82", "minus_1", last("<0x-1>", 6), "tokenizer.tokens.byte", tokens, "\"<0x-1>\" at index 5"));
+  all.push_back(
+      odd_vocabulary("G82", "minus_1", last("<0x-1>", 6), "tokenizer.tokens.byte", tokens, "\"<0x-1>\" at index 5"));
   all.push_back(odd_vocabulary("G82", "GG", last("<0xGG>", 6), "tokenizer.tokens.byte", tokens, "\"<0xGG>\""));
   all.push_back(odd_vocabulary("G82", "100", last("<0x100>", 6), "tokenizer.tokens.byte", tokens, "\"<0x100>\""));
   all.push_back({"G82", "token_of_1_MB", [last](const TempFolder&) {
@@ -246,8 +245,9 @@ void add_vocabulary(Cases& all) {
                        .with_code(ErrorCode::ModelLoad)
                        .at_stage(Stage::Tokenizer);
                  }});
-  all.push_back(odd_vocabulary("G82", "empty_tokens", [](V& v) { v.tokens = {"<unk>", "<s>", "</s>", "", "", ""}; },
-                               "tokenizer.tokens.empty", tokens, "3 tokens"));
+  all.push_back(odd_vocabulary(
+      "G82", "empty_tokens", [](V& v) { v.tokens = {"<unk>", "<s>", "</s>", "", "", ""}; }, "tokenizer.tokens.empty",
+      tokens, "3 tokens"));
 }
 
 Case chat_template(const char* variant, std::string source, const char* message, const char* place,
@@ -266,13 +266,14 @@ Case chat_template(const char* variant, std::string source, const char* message,
 void add_templates(Cases& all) {
   std::string ifs;
   for (int i = 0; i < 10'000; ++i) ifs += "{% if 1 %}";
-  all.push_back(chat_template("range", "{% for i in range(1000000000) %}{{ i }}{% endfor %}", "Range too big", "line 1, column 18"));
+  all.push_back(chat_template("range", "{% for i in range(1000000000) %}{{ i }}{% endfor %}", "Range too big",
+                              "line 1, column 18"));
   all.push_back(chat_template("nested_ifs", ifs, "nested deeper than 150 levels", "line 1, column 1497",
                               ErrorCode::InvalidFormat));
   all.push_back(chat_template("recursive_macro", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
                               "the template exceeds its limit of depth", "line 1, column 16"));
-  all.push_back(chat_template("dunder_class", "{{ ''.__class__.__mro__[1].__subclasses__() }}", "'__class__' of 'str' object is unsafe",
-                              "line 1, column 16"));
+  all.push_back(chat_template("dunder_class", "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+                              "'__class__' of 'str' object is unsafe", "line 1, column 16"));
 }
 
 void add_values(Cases& all) {
@@ -292,12 +293,14 @@ void add_values(Cases& all) {
                      const std::string bytes = q4_0(scale, data);
                      return error(bytes, "diag.scales.not_finite", data, "", "1 of 2").at_stage(Stage::Values);
                    }});
-  for (const auto& [variant, scale] : {std::pair<const char*, std::uint16_t>{"nan_block", 0x7E00}, {"inf_block", 0x7C00}})
+  for (const auto& [variant, scale] :
+       {std::pair<const char*, std::uint16_t>{"nan_block", 0x7E00}, {"inf_block", 0x7C00}})
     all.push_back({"G85", variant, [=, scale = scale](const TempFolder&) {
                      std::uint64_t data = 0;
                      const std::string bytes = q4_0(scale, data);  // the second block of 18 bytes
                      const bool is_nan = scale > 0x7C00;
-                     return error(bytes, is_nan ? "qa.values.nan" : "qa.values.inf", data + 18, "block[1]", "scale d is")
+                     return error(bytes, is_nan ? "qa.values.nan" : "qa.values.inf", data + 18, "block[1]",
+                                  "scale d is")
                          .at_stage(Stage::Gate);
                    }});
   const auto weights = [&](const char* variant, std::vector<float> values, const char* rule, std::uint64_t element,
@@ -307,7 +310,8 @@ void add_values(Cases& all) {
                      b.architecture();
                      b.info("w", {4, 2}, kGgmlF32, 0);
                      for (const float v : values) b.data().text += le(v);
-                     return error(b.bytes(), rule, b.data_offset() + 4 * element, "block[" + std::to_string(element) + "]", found)
+                     return error(b.bytes(), rule, b.data_offset() + 4 * element,
+                                  "block[" + std::to_string(element) + "]", found)
                          .at_stage(Stage::Gate);
                    }});
   };

@@ -50,7 +50,8 @@ std::string good_safetensors() {
   std::string header = "{\"__metadata__\":{\"format\":\"pt\",\"k\\n\":\"v\\u00e9\"}," +
                        tensor_json("model.embed_tokens.weight", "F32", "[2,3]", 0, 24) + "," +
                        tensor_json("model.norm.weight", "BF16", "[4]", 24, 32) + "," +
-                       tensor_json("scalar", "F32", "[]", 32, 36) + "," + tensor_json("none", "F32", "[0,7]", 36, 36) + "}";
+                       tensor_json("scalar", "F32", "[]", 32, 36) + "," + tensor_json("none", "F32", "[0,7]", 36, 36) +
+                       "}";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   std::string data(36, '\0');
   for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 7 + 1);
@@ -97,9 +98,7 @@ std::string damaged(const std::string& good, std::mt19937_64& random, Damage& da
     case Damage::Insert:
       for (std::size_t i = 0; i < size; ++i) bad.insert(at, 1, static_cast<char>(random()));
       break;
-    case Damage::Delete:
-      bad.erase(at, size);
-      break;
+    case Damage::Delete: bad.erase(at, size); break;
   }
   if (bad == good) {  // a zero for a zero
     damage = {Damage::Flip, damage.at, 1};
@@ -143,8 +142,8 @@ testing::AssertionResult differ(const std::string& was, const std::string& is) {
   return testing::AssertionFailure() << "unnoticed, was: " << was << "\nis: " << is;
 }
 
-/// Entries of `some` that the damage spares stand in `others`, too, at the same place. Damage inside of JSON may make one
-/// entry of two, or none: so they are found by their place, not by their number.
+/// Entries of `some` that the damage spares stand in `others`, too, at the same place. Damage inside of JSON may make
+/// one entry of two, or none: so they are found by their place, not by their number.
 testing::AssertionResult same_entries(const ModelFile& some, const ModelFile& others, const Damage& damage) {
   std::map<std::uint64_t, const MetadataEntry*> by_place;
   for (const MetadataEntry& entry : others.metadata) by_place[entry.key_offset] = &entry;

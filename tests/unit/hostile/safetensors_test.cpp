@@ -25,14 +25,10 @@ Case as_case(const Row& row) {
             const std::string padding(row.outcome == Outcome::Clean ? (8 - row.header.size() % 8) % 8 : 0, ' ');
             const std::string bytes = safetensors(row.header + padding, std::string(row.data_bytes, 'd'));
             switch (row.outcome) {
-              case Outcome::Refused:
-                return refused(bytes, row.rule, row.offset, row.field, row.found);
-              case Outcome::Error:
-                return error(bytes, row.rule, row.offset, row.field, row.found);
-              case Outcome::Warning:
-                return warning(bytes, row.rule, row.offset, row.field, row.found);
-              case Outcome::Clean:
-                break;
+              case Outcome::Refused: return refused(bytes, row.rule, row.offset, row.field, row.found);
+              case Outcome::Error: return error(bytes, row.rule, row.offset, row.field, row.found);
+              case Outcome::Warning: return warning(bytes, row.rule, row.offset, row.field, row.found);
+              case Outcome::Clean: break;
             }
             return clean(bytes);
           }};
@@ -44,9 +40,7 @@ std::string one(std::string_view shape, std::string_view offsets, std::string_vi
          ",\"data_offsets\":" + std::string(offsets) + "}}";
 }
 constexpr std::uint64_t kName = 8 + 1, kDtype = 8 + 14, kShape = 8 + 28, kFirstDim = 8 + 29, kOffsets = 8 + 47;
-std::string two(const std::string& a, const std::string& b) {
-  return "{" + a + "," + b + "}";
-}
+std::string two(const std::string& a, const std::string& b) { return "{" + a + "," + b + "}"; }
 const std::string kSound = tensor_json("a", "U8", "[4]", 0, 4);
 const std::uint64_t kBehindSound = 8 + 1 + kSound.size();  // the comma, or the closing brace
 
@@ -100,8 +94,8 @@ void add_json(Cases& all) {
        "first at offset 9"},
       {"S11", "other_dtype", two(kSound, tensor_json("a", "I16", "[2]", 4, 8)), 8, kError, "safetensors.tensor.unique",
        kBehindSound + 1, "name"},
-      {"S11", "escaped", two(kSound, tensor_json("\\u0061", "U8", "[4]", 4, 8)), 8, kError,
-       "safetensors.tensor.unique", kBehindSound + 1, "name"},
+      {"S11", "escaped", two(kSound, tensor_json("\\u0061", "U8", "[4]", 4, 8)), 8, kError, "safetensors.tensor.unique",
+       kBehindSound + 1, "name"},
       {"S12", "", R"({"__metadata__":{},"__metadata__":{}})", 0, kError, "safetensors.metadata.once", 8 + 19,
        "__metadata__"},
       {"S13", "number", R"({"__metadata__":{"a":1}})", 0, kError, "safetensors.metadata.string", 8 + 21,
@@ -153,9 +147,10 @@ void add_shapes(Cases& all) {
        kShape, "shape"},
       {"S32", "", one(dims + "]", "[0,4]"), 4, kWarning, "safetensors.tensor.rank", kShape, "shape", "65"},
       {"X12", "2_62_times_4", one("[4611686018427387904,4]", "[0,0]"), 0, kError, kOverflow, kShape, "shape"},
-      {"X12", "zero_last", one("[4611686018427387904,4611686018427387904,0]", "[0,0]"), 0, kError,
-       kOverflow, kShape, "shape"},
-      {"X12", "f64_bits_wrap_to_64", one("[288230376151711745]", "[0,8]", "F64"), 8, kError, kOverflow, kShape, "shape"},
+      {"X12", "zero_last", one("[4611686018427387904,4611686018427387904,0]", "[0,0]"), 0, kError, kOverflow, kShape,
+       "shape"},
+      {"X12", "f64_bits_wrap_to_64", one("[288230376151711745]", "[0,8]", "F64"), 8, kError, kOverflow, kShape,
+       "shape"},
   };
   for (const Row& row : rows) all.push_back(as_case(row));
 }
@@ -199,8 +194,9 @@ void add_ranges(Cases& all) {
   for (const Row& row : rows) all.push_back(as_case(row));
   all.push_back({"S28", "", [](const TempFolder&) {
                    const std::string header = one("[2]", "[0,8]");
-                   return error(safetensors(header, "ddddddddPK\x03\x04 and so on"), "safetensors.data.ends_at_file_end",
-                                8 + header.size() + 8, "data_offsets", "14 bytes more");
+                   return error(safetensors(header, "ddddddddPK\x03\x04 and so on"),
+                                "safetensors.data.ends_at_file_end", 8 + header.size() + 8, "data_offsets",
+                                "14 bytes more");
                  }});
   all.push_back({"S30", "", [](const TempFolder&) {
                    std::string header = two(tensor_json("a", "U8", "[1]", 0, 1), tensor_json("b", "F32", "[1]", 1, 5));
@@ -266,11 +262,10 @@ void add_indices(Cases& all) {
                  }});
   all.push_back(index("shard_lacks_tensor", map(R"("a":"s1.safetensors","b":"s2.safetensors","c":"s2.safetensors")"),
                       "safetensors.index.tensor_missing", "\"b\"", "weight_map", "it is in"));
-  all.push_back(index("total_size", map(good, R"("metadata":{"total_size":13},)"), "safetensors.index.total_size",
-                      "13", "metadata.total_size", "13"));
-  all.push_back(index("total_size_wraps_in_64_bits",
-                      map(good, R"("metadata":{"total_size":18446744073709551628},)"), "safetensors.index.total_size",
-                      "18446744073709551628", "metadata.total_size"));
+  all.push_back(index("total_size", map(good, R"("metadata":{"total_size":13},)"), "safetensors.index.total_size", "13",
+                      "metadata.total_size", "13"));
+  all.push_back(index("total_size_wraps_in_64_bits", map(good, R"("metadata":{"total_size":18446744073709551628},)"),
+                      "safetensors.index.total_size", "18446744073709551628", "metadata.total_size"));
   for (const auto& [variant, name] : {std::pair{"parent", "../s1.safetensors"},
                                       {"absolute", "/etc/passwd"},
                                       {"folder", "sub/s1.safetensors"},
@@ -282,7 +277,8 @@ void add_indices(Cases& all) {
 
 void add_foreign(Cases& all) {
   const char* no_model = "not a model file that apr reads";
-  all.push_back(raw("S35", "pickle", "\x80\x02}q\0."s + std::string(30, '\1'), no_model, 0, "magic", "a Python pickle"));
+  all.push_back(
+      raw("S35", "pickle", "\x80\x02}q\0."s + std::string(30, '\1'), no_model, 0, "magic", "a Python pickle"));
   all.push_back(raw("S35", "legacy_checkpoint", "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."s, no_model, 0,
                     "magic", "a PyTorch checkpoint"));
   all.push_back(raw("S35", "html", "<html><title>404</title></html>", no_model, 0, "magic", "an HTML page"));

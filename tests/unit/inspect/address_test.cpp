@@ -22,8 +22,8 @@ namespace {
 using test::TempFolder;
 using testing::HasSubstr;
 
-/// One tensor of random blocks per type that the format can hold; rows of two blocks, or of one and a half where rows are
-/// padded (APR).
+/// One tensor of random blocks per type that the format can hold; rows of two blocks, or of one and a half where rows
+/// are padded (APR).
 struct AllTypes {
   TempFolder folder;
   format::ModelFile model;
@@ -36,7 +36,8 @@ struct AllTypes {
     if (f == format::Format::Gguf) return id < 256;
     using enum TensorType;
     if (f == format::Format::Apr)
-      return type.type == F32 || type.type == F16 || type.type == Q4_K || type.type == Q6_K || type.type == AprQ4 || type.type == AprQ8;
+      return type.type == F32 || type.type == F16 || type.type == Q4_K || type.type == Q6_K || type.type == AprQ4 ||
+             type.type == AprQ8;
     return (id >= 256 && id < 320) || type.type == F32 || type.type == F16 || type.type == BF16 || type.type == I64;
   }
   static format::ModelFile make(const TempFolder& folder, format::Format f) {
@@ -59,7 +60,8 @@ struct AllTypes {
     if (f == format::Format::Apr) {  // its index is sorted by name
       std::vector<std::size_t> order(decls.size());
       for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-      std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return decls[a].name < decls[b].name; });
+      std::sort(order.begin(), order.end(),
+                [&](std::size_t a, std::size_t b) { return decls[a].name < decls[b].name; });
       std::vector<format::TensorDecl> d;
       std::vector<std::vector<std::byte>> b;
       for (const std::size_t i : order) d.push_back(decls[i]), b.push_back(data[i]);
@@ -134,10 +136,12 @@ TEST(Address, ByteAndWeightAreInverseOnRandomBytesOfEveryType) {
             const Address address = map.at(bits.offset, 0, UINT64_MAX);
             ASSERT_TRUE(address.tensor);
             const auto& found = address.tensor->weights;
-            EXPECT_TRUE(std::any_of(found.begin(), found.end(), [&](const WeightPlace& w) { return w.element == weight.element; }));
-            const bool used = std::any_of(address.tensor->uses.begin(), address.tensor->uses.end(), [&](const BitUse& u) {
-              return u.kind == part.kind && u.first_bit == bits.first_bit && u.width == bits.width;
-            });
+            EXPECT_TRUE(std::any_of(found.begin(), found.end(),
+                                    [&](const WeightPlace& w) { return w.element == weight.element; }));
+            const bool used =
+                std::any_of(address.tensor->uses.begin(), address.tensor->uses.end(), [&](const BitUse& u) {
+                  return u.kind == part.kind && u.first_bit == bits.first_bit && u.width == bits.width;
+                });
             EXPECT_TRUE(used) << name(part.kind);
           }
       }
@@ -168,7 +172,8 @@ TEST(Address, TheBitsOfAWeightGiveItsStoredNumbersAndItsDecodedValue) {
           ASSERT_EQ(stored, part.stored) << name(part.kind) << " of element " << e;
         }
         float expected = 0;
-        const bool decoded = kernels::decode(tensor.type, all.model.data(tensor), grid->stored(e), std::span(&expected, 1));
+        const bool decoded =
+            kernels::decode(tensor.type, all.model.data(tensor), grid->stored(e), std::span(&expected, 1));
         if (tensor.type == TensorType::Bool) continue;  // the byte itself is shown, the kernels give 0 or 1
         if (tensor.type == TensorType::C64) {
           EXPECT_FALSE(weight.value);
@@ -265,8 +270,8 @@ ErrorCode code_of(const AddressMap& map, std::string_view address) {
 TEST(Address, WrongAddressesAreRefused) {
   const AllTypes all(format::Format::Gguf);
   const AddressMap map(all.model);
-  for (const char* bad : {"t.F32", "t.F32[", "t.F32[0]", "t.F32[0,0,0]", "t.F32[3,0]", "t.F32[0,2]", "t.F32[a,0]", "t.F32[-1,0]",
-                          "t.F32[0,18446744073709551616]", "", "]", "t.*[0,0]"})
+  for (const char* bad : {"t.F32", "t.F32[", "t.F32[0]", "t.F32[0,0,0]", "t.F32[3,0]", "t.F32[0,2]", "t.F32[a,0]",
+                          "t.F32[-1,0]", "t.F32[0,18446744073709551616]", "", "]", "t.*[0,0]"})
     EXPECT_EQ(code_of(map, bad), ErrorCode::Usage) << bad;
   EXPECT_EQ(code_of(map, "t.F99[0,0]"), ErrorCode::ValidationFailed);
   EXPECT_EQ(map.weight("t.F32[2, 1]").element, 5U);

@@ -30,8 +30,8 @@ const Part& part_of(const Element& element, PartKind kind) {
   return element.parts[0];
 }
 
-// Red with any one of: Q5_K's high bit taken from byte 16 + j + 1; Q3_K's scale without its upper bits; the eighth sign of
-// IQ2_XXS always plus; Q6_K's scale read as unsigned.
+// Red with any one of: Q5_K's high bit taken from byte 16 + j + 1; Q3_K's scale without its upper bits; the eighth sign
+// of IQ2_XXS always plus; Q6_K's scale read as unsigned.
 TEST(F_HEX_003, EveryValueRebuiltFromTheFieldsIsTheDequantisedOneBitForBit) {
   constexpr std::size_t kBlocks = 400;
   std::size_t n_types = 0, n_values = 0;
@@ -75,14 +75,16 @@ TEST(F_HEX_002, TheSixBitScalesAndMinimaOfQ4KAreThoseOfAHandPackedBlock) {
     EXPECT_EQ(part_of(element, PartKind::SubScale).stored, scale[s]) << e;
     EXPECT_EQ(part_of(element, PartKind::SubMin).stored, min[s]) << e;
     EXPECT_EQ(part_of(element, PartKind::Code).stored, q) << e;
-    EXPECT_EQ(element.value, 0.5F * static_cast<float>(scale[s]) * static_cast<float>(q) - 0.25F * static_cast<float>(min[s]));
+    EXPECT_EQ(element.value,
+              0.5F * static_cast<float>(scale[s]) * static_cast<float>(q) - 0.25F * static_cast<float>(min[s]));
   }
 }
 
 TEST(F_HEX_003, ScalesOfQ6KAreSignedAndThoseOfQ3KHaveTheirOffset) {
   const TypeInfo& q6 = *find_type(TensorType::Q6_K);
   std::vector<std::byte> block(q6.block_bytes, std::byte{0});
-  for (unsigned s = 0; s < 16; ++s) block[192 + s] = static_cast<std::byte>(static_cast<std::uint8_t>(static_cast<int>(s * 16) - 128));
+  for (unsigned s = 0; s < 16; ++s)
+    block[192 + s] = static_cast<std::byte>(static_cast<std::uint8_t>(static_cast<int>(s * 16) - 128));
   for (std::uint32_t e = 0; e < 256; ++e)
     EXPECT_EQ(part_of(read_element(q6, block, e), PartKind::SubScale).value, static_cast<int>(e / 16 * 16) - 128);
   const TypeInfo& q3 = *find_type(TensorType::Q3_K);

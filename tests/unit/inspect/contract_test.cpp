@@ -52,8 +52,9 @@ TEST(Contract, F_HEX_005_NamesOfTheGoldenModelsMapBothWays) {
 
 TEST(Contract, NamesOfMultimodalCheckpointsAndOldAprFilesAreFound) {
   const NameContract contract("gemma3");
-  for (const char* name : {"language_model.model.layers.7.self_attn.q_proj.weight",
-                           "model.language_model.layers.7.self_attn.q_proj.weight", "layers.7.self_attn.q_proj.weight"}) {
+  for (const char* name :
+       {"language_model.model.layers.7.self_attn.q_proj.weight",
+        "model.language_model.layers.7.self_attn.q_proj.weight", "layers.7.self_attn.q_proj.weight"}) {
     const auto names = contract.find(name);
     ASSERT_TRUE(names) << name;
     EXPECT_EQ(names->gguf, "blk.7.attn_q.weight");
@@ -75,7 +76,9 @@ TEST(Contract, TheGoldenModelsHold) {
     const auto hf = format::open_model(test::golden_folder(golden));
     for (const auto* file : {&gguf, &hf}) {
       const ContractReport report = contract_report(*file);
-      EXPECT_TRUE(report.holds()) << (report.problems.empty() ? "" : report.problems[0].field + " " + report.problems[0].message);
+      EXPECT_TRUE(report.holds()) << (report.problems.empty()
+                                          ? ""
+                                          : report.problems[0].field + " " + report.problems[0].message);
       EXPECT_EQ(report.not_checked_reason, "");
       EXPECT_TRUE(report.architecture_known);
       EXPECT_TRUE(report.unmapped.empty());

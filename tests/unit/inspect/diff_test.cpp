@@ -152,15 +152,17 @@ TEST_F(Diff, AcrossFormatsTheSameWeightsAreTheSame) {
         EXPECT_TRUE(t.renamed) << t.name_a;
         n_permuted += t.permuted ? 1 : 0;
         n_plus += t.plus_a + t.plus_b > 0 ? 1 : 0;
-        if (t.name_a.find("q_norm") != std::string::npos && golden == "gemma3") continue;  // scaled by the test's writer
-        EXPECT_TRUE(t.same_values()) << t.name_a << " " << t.name_b << " "
-                                     << (t.values ? t.values->largest : -1) << t.values->not_compared_reason;
+        if (t.name_a.find("q_norm") != std::string::npos && golden == "gemma3")
+          continue;  // scaled by the test's writer
+        EXPECT_TRUE(t.same_values()) << t.name_a << " " << t.name_b << " " << (t.values ? t.values->largest : -1)
+                                     << t.values->not_compared_reason;
       }
       EXPECT_EQ(report.tensors.size(), hf.tensors.size());
       EXPECT_EQ(n_permuted > 0, golden == "llama");
       EXPECT_EQ(n_plus > 0, golden == "gemma3");
       // rope_freqs.weight follows from the configuration and is in GGUF only.
-      for (const auto* tensor : swapped ? report.only_in_a : report.only_in_b) EXPECT_EQ(tensor->name, "rope_freqs.weight");
+      for (const auto* tensor : swapped ? report.only_in_a : report.only_in_b)
+        EXPECT_EQ(tensor->name, "rope_freqs.weight");
       EXPECT_TRUE((swapped ? report.only_in_b : report.only_in_a).empty());
     }
   }

@@ -63,8 +63,8 @@ void expect_near(double found, long double expected, double relative) {
       << found << " instead of " << static_cast<double>(expected);
 }
 
-// Red with: the kurtosis without its - 3; a sum of squares instead of central moments (the values lie around 100); the last
-// chunk left out; a histogram whose last bin does not hold the maximum.
+// Red with: the kurtosis without its - 3; a sum of squares instead of central moments (the values lie around 100); the
+// last chunk left out; a histogram whose last bin does not hold the maximum.
 TEST(F_HEX_006, MomentsOfAStreamAreThoseOfTheDefinition) {
   const std::vector<float> values = skewed_values(200'003);  // several chunks and a rest
   GgufBuilder b;
@@ -83,7 +83,8 @@ TEST(F_HEX_006, MomentsOfAStreamAreThoseOfTheDefinition) {
     EXPECT_EQ(d.moments.max, static_cast<double>(*std::max_element(values.begin(), values.end())));
     std::vector<std::uint64_t> counts(50);
     const double low = d.moments.min, width = d.moments.max - low;
-    for (const float v : values) ++counts[std::min<std::size_t>(49, static_cast<std::size_t>((static_cast<double>(v) - low) * (50 / width)))];
+    for (const float v : values)
+      ++counts[std::min<std::size_t>(49, static_cast<std::size_t>((static_cast<double>(v) - low) * (50 / width)))];
     ASSERT_TRUE(d.histogram);
     EXPECT_EQ(d.histogram->counts, counts);
     const std::size_t at = static_cast<std::size_t>(std::max_element(values.begin(), values.end()) - values.begin());

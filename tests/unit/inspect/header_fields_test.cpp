@@ -1,4 +1,5 @@
-// Every header field, metadata entry and tensor entry at the offset where a builder that shares no code with the readers put it.
+// Every header field, metadata entry and tensor entry at the offset where a builder that shares no code with the
+// readers put it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -61,9 +62,11 @@ TEST(F_HEX_001, EveryFieldOfAGgufHeaderStandsWhereItWasWritten) {
 
 // Red when a member begins a byte late.
 TEST(F_HEX_001, MembersOfASafeTensorsEntryHaveTheirSpans) {
-  const std::string header = R"({"__metadata__":{"k":"v"},"x\"{y":{"dtype":"F32", "shape":[1,2],"data_offsets":[0,8]}})";
+  const std::string header =
+      R"({"__metadata__":{"k":"v"},"x\"{y":{"dtype":"F32", "shape":[1,2],"data_offsets":[0,8]}})";
   const TempFolder folder;
-  const format::ModelFile model = format::open_model(folder.write("m.safetensors", test::safetensors(header, std::string(8, '\0'))));
+  const format::ModelFile model =
+      format::open_model(folder.write("m.safetensors", test::safetensors(header, std::string(8, '\0'))));
   ASSERT_EQ(model.tensors.size(), 1U);
   const HeaderReport report = header_report(model, 1);
   const HeaderSection& entry = report.sections.back();

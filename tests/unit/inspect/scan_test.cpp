@@ -67,7 +67,8 @@ std::vector<DamageRange> hits(const DamageReport& report, std::uint64_t at, std:
   return found;
 }
 
-void expect_found(const DamageReport& report, DamageCause cause, std::uint64_t at, std::uint64_t size, std::uint64_t slack) {
+void expect_found(const DamageReport& report, DamageCause cause, std::uint64_t at, std::uint64_t size,
+                  std::uint64_t slack) {
   const auto found = hits(report, at, size);
   ASSERT_FALSE(found.empty()) << "nothing was found";
   EXPECT_EQ(report.n_suspicious, found.size()) << "alarms elsewhere";
@@ -127,7 +128,8 @@ TEST(Damage, ARangeNamesItsTensorBlocksAndRows) {
 }
 
 TEST(Damage, AShiftIsNamedWithItsBytes) {
-  for (const TensorType type : {TensorType::Q4_K, TensorType::Q8_0, TensorType::Q6_K, TensorType::Q4_0, TensorType::F32}) {
+  for (const TensorType type :
+       {TensorType::Q4_K, TensorType::Q8_0, TensorType::Q6_K, TensorType::Q4_0, TensorType::F32}) {
     SCOPED_TRACE(std::string(name(type)));
     const Weights weights(type);
     const std::uint64_t at = weights.offset + 40'000, rest = weights.size - 40'000;
@@ -140,13 +142,15 @@ TEST(Damage, AShiftIsNamedWithItsBytes) {
 }
 
 TEST(Damage, TheWrongByteOrderIsNamed) {
-  for (const TensorType type : {TensorType::Q4_K, TensorType::Q8_0, TensorType::F16, TensorType::BF16, TensorType::F32}) {
+  for (const TensorType type :
+       {TensorType::Q4_K, TensorType::Q8_0, TensorType::F16, TensorType::BF16, TensorType::F32}) {
     SCOPED_TRACE(std::string(name(type)));
     const Weights weights(type);
     std::string data = weights.bytes.substr(weights.offset, weights.size);
     const std::size_t width = type == TensorType::F32 ? 4 : 2;
     for (std::size_t i = 0; i + width <= data.size(); i += width)
-      std::reverse(data.begin() + static_cast<std::ptrdiff_t>(i), data.begin() + static_cast<std::ptrdiff_t>(i + width));
+      std::reverse(data.begin() + static_cast<std::ptrdiff_t>(i),
+                   data.begin() + static_cast<std::ptrdiff_t>(i + width));
     expect_found(weights.damage(weights.offset, data), DamageCause::ByteSwapped, weights.offset, weights.size, 4096);
   }
 }
@@ -178,8 +182,10 @@ TEST(Damage, OneImpossibleScaleOrWeightIsFound) {
   scale[1] = static_cast<char>(scale[1] | 0x40);  // the highest bit of the exponent
   expect_found(q4.damage(at, scale), DamageCause::ScaleOutlier, at, 2, 0);
   const Weights f16(TensorType::F16);
-  expect_found(f16.damage(f16.offset + 5002, std::string("\x00\xFC", 2)), DamageCause::NonFinite, f16.offset + 5002, 2, 0);
-  expect_found(f16.damage(f16.offset + 5002, std::string("\x00\x70", 2)), DamageCause::ValueOutlier, f16.offset + 5002, 2, 0);
+  expect_found(f16.damage(f16.offset + 5002, std::string("\x00\xFC", 2)), DamageCause::NonFinite, f16.offset + 5002, 2,
+               0);
+  expect_found(f16.damage(f16.offset + 5002, std::string("\x00\x70", 2)), DamageCause::ValueOutlier, f16.offset + 5002,
+               2, 0);
 }
 
 TEST(Damage, CodesAloneAreFoundWhereTheScalesAreSound) {
@@ -209,7 +215,7 @@ TEST(Damage, RangesStandInTheOrderOfTheFileWhoeverFoundThem) {
   const Weights weights(TensorType::Q4_K);
   const std::uint64_t zeros = weights.offset + 144 * 300;
   std::string patch = weights.bytes.substr(weights.offset, 144 * 310);
-  patch.replace(0, 2, std::string("\x00\x7E", 2));         // found last
+  patch.replace(0, 2, std::string("\x00\x7E", 2));          // found last
   patch.replace(144 * 300, 1000, std::string(1000, '\0'));  // found first
   const DamageReport report = weights.damage(weights.offset, patch);
   ASSERT_EQ(report.ranges.size(), 2U);
@@ -315,7 +321,8 @@ TEST(ScanLayout, EveryByteOfEveryTypeBelongsToOneStream) {
     if (type.status != TypeStatus::Live) continue;
     const ScanLayout layout = scan_layout(type);
     std::uint32_t bytes = 0;
-    for (const ScanStream& s : layout.streams) bytes += layout.period > 0 ? layout.unit_bytes / static_cast<unsigned>(layout.period) : s.width;
+    for (const ScanStream& s : layout.streams)
+      bytes += layout.period > 0 ? layout.unit_bytes / static_cast<unsigned>(layout.period) : s.width;
     for (const ScanScale& s : layout.scales) bytes += s.count * s.width();
     EXPECT_EQ(bytes, type.block_bytes) << type.name;
     ++n_types;

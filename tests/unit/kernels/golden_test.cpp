@@ -124,9 +124,7 @@ TEST_P(GoldenQuantize, GivesTheBytesOfGgml) {
   }
 }
 
-std::string param_name(const testing::TestParamInfo<TensorType>& info) {
-  return std::string(name(info.param));
-}
+std::string param_name(const testing::TestParamInfo<TensorType>& info) { return std::string(name(info.param)); }
 INSTANTIATE_TEST_SUITE_P(Types, Golden, testing::ValuesIn(live_ggml_types()), param_name);
 INSTANTIATE_TEST_SUITE_P(Types, GoldenQuantize, testing::ValuesIn(same_bytes_types()), param_name);
 

@@ -50,10 +50,11 @@ QuantizedRows quantize_rows(const OpKernels& ops, std::vector<float> x, std::int
     width = block_width(rows.n_tokens() - t, ops.block_cols);
     for (std::int64_t i = t; i < std::min(t + width, rows.n_tokens()); ++i) {
       const std::size_t at = rows.group(i, 0);
-      ops.quantize_activation(&rows.x[static_cast<std::size_t>(i * n_cols)], n_cols / 32, static_cast<int>(width), &rows.q[at * 32],
-                              &rows.d[at], &rows.s[at], &rows.sums[at * 2]);
+      ops.quantize_activation(&rows.x[static_cast<std::size_t>(i * n_cols)], n_cols / 32, static_cast<int>(width),
+                              &rows.q[at * 32], &rows.d[at], &rows.s[at], &rows.sums[at * 2]);
       for (std::int64_t k = 0; k < n_cols; ++k)
-        rows.blocked[static_cast<std::size_t>(t * n_cols + k * width + i - t)] = rows.x[static_cast<std::size_t>(i * n_cols + k)];
+        rows.blocked[static_cast<std::size_t>(t * n_cols + k * width + i - t)] =
+            rows.x[static_cast<std::size_t>(i * n_cols + k)];
     }
   }
   return rows;
@@ -100,7 +101,8 @@ Product multiply(const OpKernels& ops, TensorType type, std::span<const std::uin
     panel.repack(bytes.data() + r * row_bytes, row_bytes, n, x.n_cols, packed.data());
     for (std::int64_t t = 0, width = 0; t < n_tokens; t += width) {
       width = block_width(n_tokens - t, ops.block_cols);
-      panel.multiply(packed.data(), &view, t, static_cast<int>(width), static_cast<int>(std::min(width, n_tokens - t)), n, &product.out[static_cast<std::size_t>(t * (n_rows + 1) + r)], n_rows + 1);
+      panel.multiply(packed.data(), &view, t, static_cast<int>(width), static_cast<int>(std::min(width, n_tokens - t)),
+                     n, &product.out[static_cast<std::size_t>(t * (n_rows + 1) + r)], n_rows + 1);
     }
   }
   return product;
@@ -137,16 +139,19 @@ TEST(Panel, EveryTypeAgreesWithASumInDouble) {
           for (std::int64_t i = 0; i < n_cols; ++i) {
             const auto at = static_cast<std::size_t>(t * n_cols + i);
             const std::size_t group = x.group(t, i / 32);
-            const double a = integer ? static_cast<double>(x.d[group]) * x.q[group * 32 + at % 32] : static_cast<double>(x.x[at]);
+            const double a =
+                integer ? static_cast<double>(x.d[group]) * x.q[group * 32 + at % 32] : static_cast<double>(x.x[at]);
             const double w = static_cast<double>(weights[static_cast<std::size_t>(r * n_cols + i)]);
             sum += a * w;
             magnitude += std::fabs(a * w);
           }
-          const double error = std::fabs(static_cast<double>(product.out[static_cast<std::size_t>(t * (n_rows + 1) + r)]) - sum);
+          const double error =
+              std::fabs(static_cast<double>(product.out[static_cast<std::size_t>(t * (n_rows + 1) + r)]) - sum);
           ASSERT_TRUE(error <= 3e-6 * magnitude) << isa.name << ' ' << name(type) << " token " << t << " row " << r;
           ++compared;
         }
-        ASSERT_TRUE(std::isnan(product.out[static_cast<std::size_t>(t * (n_rows + 1) + n_rows)])) << "wrote past its rows";
+        ASSERT_TRUE(std::isnan(product.out[static_cast<std::size_t>(t * (n_rows + 1) + n_rows)]))
+            << "wrote past its rows";
       }
     }
   }
@@ -160,17 +165,21 @@ TEST(Panel, ExtremeWeightsAndActivationsAreExact) {
     const TypeInfo& info = *find_type(type);
     if (info.block_elements == 1) continue;
     for (const std::uint8_t fill : {std::uint8_t{0xFF}, std::uint8_t{0x00}, std::uint8_t{0x80}, std::uint8_t{0x7F}}) {
-      std::vector<std::uint8_t> bytes(static_cast<std::size_t>(n_rows * n_cols / info.block_elements * info.block_bytes), fill);
+      std::vector<std::uint8_t> bytes(
+          static_cast<std::size_t>(n_rows * n_cols / info.block_elements * info.block_bytes), fill);
       for (std::size_t b = 0; b < bytes.size(); b += info.block_bytes)
         for (const BlockField& field : info.fields)
-          if (field.encoding == FieldEncoding::F16) std::memcpy(&bytes[b + field.offset], "\x00\x3c", 2);  // 1.0
-          else if (field.encoding == FieldEncoding::E8M0) bytes[b + field.offset] = 127;
+          if (field.encoding == FieldEncoding::F16)
+            std::memcpy(&bytes[b + field.offset], "\x00\x3c", 2);  // 1.0
+          else if (field.encoding == FieldEncoding::E8M0)
+            bytes[b + field.offset] = 127;
       const auto weights = dequantized(type, bytes);
       for (const float value : {127.0F, -127.0F}) {
-        const QuantizedRows x =
-            quantize_rows(isa_variants().front().table->ops, std::vector<float>(static_cast<std::size_t>(n_cols), value), n_cols);
+        const QuantizedRows x = quantize_rows(isa_variants().front().table->ops,
+                                              std::vector<float>(static_cast<std::size_t>(n_cols), value), n_cols);
         double sum = 0;
-        for (std::int64_t i = 0; i < n_cols; ++i) sum += static_cast<double>(weights[static_cast<std::size_t>(i)]) * static_cast<double>(value);
+        for (std::int64_t i = 0; i < n_cols; ++i)
+          sum += static_cast<double>(weights[static_cast<std::size_t>(i)]) * static_cast<double>(value);
         for (const IsaVariant& isa : isa_variants()) {
           if (!isa.runs_here) continue;
           const Product product = multiply(isa.table->ops, type, bytes, n_rows, x);
@@ -193,8 +202,10 @@ TEST(Panel, EveryVariantGivesTheSameBits) {
       const Product expected = multiply(reference, type, bytes, n_rows, quantize_rows(reference, tokens, n_cols));
       for (const IsaVariant& isa : isa_variants()) {
         if (!isa.runs_here || isa.table == isa_variants().front().table) continue;
-        const Product got = multiply(isa.table->ops, type, bytes, n_rows, quantize_rows(isa.table->ops, tokens, n_cols));
-        ASSERT_EQ(std::memcmp(got.out.data(), expected.out.data(), got.out.size() * 4), 0) << isa.name << ' ' << name(type);
+        const Product got =
+            multiply(isa.table->ops, type, bytes, n_rows, quantize_rows(isa.table->ops, tokens, n_cols));
+        ASSERT_EQ(std::memcmp(got.out.data(), expected.out.data(), got.out.size() * 4), 0)
+            << isa.name << ' ' << name(type);
         ++compared;
       }
     }
@@ -210,8 +221,10 @@ TEST(Panel, ATokenAloneGivesTheSameBitsAsInABatch) {
     const auto tokens = random_tokens(n_tokens, n_cols, 4);
     const Product batch = multiply(active().ops, type, bytes, n_rows, quantize_rows(active().ops, tokens, n_cols));
     for (std::size_t t = 0; t < n_tokens; ++t) {
-      std::vector<float> one(tokens.begin() + static_cast<std::ptrdiff_t>(t * n_cols), tokens.begin() + static_cast<std::ptrdiff_t>((t + 1) * n_cols));
-      const Product single = multiply(active().ops, type, bytes, n_rows, quantize_rows(active().ops, std::move(one), n_cols));
+      std::vector<float> one(tokens.begin() + static_cast<std::ptrdiff_t>(t * n_cols),
+                             tokens.begin() + static_cast<std::ptrdiff_t>((t + 1) * n_cols));
+      const Product single =
+          multiply(active().ops, type, bytes, n_rows, quantize_rows(active().ops, std::move(one), n_cols));
       ASSERT_EQ(std::memcmp(single.out.data(), &batch.out[t * (n_rows + 1)], n_rows * 4), 0) << name(type);
     }
   }
@@ -227,7 +240,8 @@ TEST(QuantizeActivation, RoundsToTheNearestStepAndKeepsNan) {
     const QuantizedRows rows = quantize_rows(isa.table->ops, x, 128);
     int sum = 0;
     for (std::size_t i = 0; i < 32; ++i) {
-      EXPECT_TRUE(std::fabs(static_cast<double>(x[i]) - static_cast<double>(rows.d[0]) * rows.q[i]) <= 0.5001 * static_cast<double>(rows.d[0]));
+      EXPECT_TRUE(std::fabs(static_cast<double>(x[i]) - static_cast<double>(rows.d[0]) * rows.q[i]) <=
+                  0.5001 * static_cast<double>(rows.d[0]));
       sum += rows.q[i];
     }
     EXPECT_EQ(rows.sums[0] + rows.sums[1], sum);

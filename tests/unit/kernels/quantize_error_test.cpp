@@ -52,9 +52,7 @@ TEST_P(QuantizeError, IsBesideThatOfGgml) {
   EXPECT_TRUE(ratio >= 0.9) << ratio << ": too good to be the same measure";
 }
 
-std::string bound_name(const testing::TestParamInfo<Bound>& info) {
-  return std::string(name(info.param.type));
-}
+std::string bound_name(const testing::TestParamInfo<Bound>& info) { return std::string(name(info.param.type)); }
 using enum TensorType;
 INSTANTIATE_TEST_SUITE_P(Types, QuantizeError,
                          testing::Values(Bound{Q2_K, 1.02}, Bound{Q3_K, 1.02}, Bound{Q4_K, 1.02}, Bound{Q5_K, 1.02},

@@ -32,19 +32,23 @@ TEST(RowOps, AgreeWithDoubleAndPassNanOn) {
       for (const float v : a) square += static_cast<double>(v) * static_cast<double>(v);
       ops.rms_norm(a.data(), b.data(), 1.0F, 1e-5F, static_cast<std::int64_t>(n), out.data());
       for (std::size_t i = 0; i < n; ++i) {
-        const double want = static_cast<double>(a[i]) / std::sqrt(square / static_cast<double>(n) + 1e-5) * (static_cast<double>(b[i]) + 1);
+        const double want = static_cast<double>(a[i]) / std::sqrt(square / static_cast<double>(n) + 1e-5) *
+                            (static_cast<double>(b[i]) + 1);
         EXPECT_TRUE(std::fabs(static_cast<double>(out[i]) - want) <= 1e-6 * std::fabs(want) + 1e-7) << isa.name;
       }
       ops.silu_mul(a.data(), b.data(), static_cast<std::int64_t>(n), out.data());
       for (std::size_t i = 0; i < n; ++i) {
         const double x = static_cast<double>(a[i]), want = x / (1 + std::exp(-x)) * static_cast<double>(b[i]);
-        EXPECT_TRUE(std::fabs(static_cast<double>(out[i]) - want) <= 1e-6 * std::fabs(want) + 1e-30) << isa.name << ' ' << x;
+        EXPECT_TRUE(std::fabs(static_cast<double>(out[i]) - want) <= 1e-6 * std::fabs(want) + 1e-30)
+            << isa.name << ' ' << x;
       }
       ops.gelu_mul(a.data(), b.data(), static_cast<std::int64_t>(n), out.data());
       for (std::size_t i = 0; i < n; ++i) {
         const double x = static_cast<double>(a[i]), u = 0.7978845608028654 * (x + 0.044715 * x * x * x);
         const double want = 0.5 * x * (1 + std::tanh(u)) * static_cast<double>(b[i]);
-        EXPECT_TRUE(std::fabs(static_cast<double>(out[i]) - want) <= 3e-6 * std::fabs(x * static_cast<double>(b[i])) + 1e-30) << isa.name << ' ' << x;
+        EXPECT_TRUE(std::fabs(static_cast<double>(out[i]) - want) <=
+                    3e-6 * std::fabs(x * static_cast<double>(b[i])) + 1e-30)
+            << isa.name << ' ' << x;
       }
       a[n / 2] = kNan;
       ops.silu_mul(a.data(), b.data(), static_cast<std::int64_t>(n), out.data());
@@ -57,9 +61,11 @@ TEST(RowOps, AgreeWithDoubleAndPassNanOn) {
   }
 }
 
-/// The cache of one head: positions of keys and values, random, and what was written around them. What no position fills is poisoned.
+/// The cache of one head: positions of keys and values, random, and what was written around them. What no position
+/// fills is poisoned.
 struct Cache {
-  Cache(const OpKernels& ops, KvType kind, std::int64_t n, std::int64_t dim) : type(kind), head_dim(dim), stride((dim + 15) / 16 * 16) {
+  Cache(const OpKernels& ops, KvType kind, std::int64_t n, std::int64_t dim)
+      : type(kind), head_dim(dim), stride((dim + 15) / 16 * 16) {
     const std::int64_t held = (n + attention_chunk - 1) / attention_chunk * attention_chunk;
     const auto count = static_cast<std::size_t>(held * stride);
     keys.assign(count * (type == kv_f16 ? 2 : 1), 0x7E);  // f16: NaN behind the end, must not be seen
@@ -72,7 +78,8 @@ struct Cache {
   }
   void store(const OpKernels& ops, std::int64_t p) {
     const KvHead head = view();
-    ops.kv[type].store(&k[static_cast<std::size_t>(p * head_dim)], &v[static_cast<std::size_t>(p * head_dim)], head_dim, &head, p);
+    ops.kv[type].store(&k[static_cast<std::size_t>(p * head_dim)], &v[static_cast<std::size_t>(p * head_dim)], head_dim,
+                       &head, p);
   }
   [[nodiscard]] KvHead view() { return {keys.data(), values.data(), key_scales.data(), value_scales.data(), stride}; }
   [[nodiscard]] std::size_t key_at(std::int64_t p, std::int64_t i) const {
@@ -80,10 +87,13 @@ struct Cache {
   }
   /// What the cache holds.
   [[nodiscard]] double key(std::int64_t p, std::int64_t i) const {
-    return element(keys, key_at(p, i), key_scales[static_cast<std::size_t>((p / key_block * kv_groups(stride) + i / kv_group) * key_block + p % key_block)]);
+    return element(keys, key_at(p, i),
+                   key_scales[static_cast<std::size_t>((p / key_block * kv_groups(stride) + i / kv_group) * key_block +
+                                                       p % key_block)]);
   }
   [[nodiscard]] double value(std::int64_t p, std::int64_t i) const {
-    return element(values, static_cast<std::size_t>(p * stride + i), value_scales[static_cast<std::size_t>(p * kv_groups(stride) + i / kv_group)]);
+    return element(values, static_cast<std::size_t>(p * stride + i),
+                   value_scales[static_cast<std::size_t>(p * kv_groups(stride) + i / kv_group)]);
   }
   [[nodiscard]] double element(const std::vector<std::uint8_t>& bytes, std::size_t at, std::uint16_t scale) const {
     const auto from_f16 = [](const void* half) {
@@ -122,19 +132,25 @@ TEST(KvCache, StoresAlikeEverywhereRoundsToTheNearestAndStaysInItsPlaces) {
           cache.store(ops, p);
           for (std::size_t at = 0; at < cache.keys.size(); ++at) {  // nothing but position p changed
             const std::int64_t element = static_cast<std::int64_t>(type == kv_f16 ? at / 2 : at);
-            const bool own = element / key_block / cache.stride == p / key_block && element % key_block == p % key_block;
+            const bool own =
+                element / key_block / cache.stride == p / key_block && element % key_block == p % key_block;
             if (!own) ASSERT_EQ(cache.keys[at], before.keys[at]) << isa.name << ' ' << at;
             if (element / cache.stride != p) ASSERT_EQ(cache.values[at], before.values[at]) << isa.name << ' ' << at;
           }
           for (std::int64_t i = 0; i < head_dim; ++i, ++compared) {
             double largest = 0;
-            for (std::int64_t n = i / kv_group * kv_group; n < std::min(head_dim, i / kv_group * kv_group + kv_group); ++n)
-              largest = std::max(largest, std::fabs(static_cast<double>(cache.k[static_cast<std::size_t>(p * head_dim + n)])));
+            for (std::int64_t n = i / kv_group * kv_group; n < std::min(head_dim, i / kv_group * kv_group + kv_group);
+                 ++n)
+              largest = std::max(largest,
+                                 std::fabs(static_cast<double>(cache.k[static_cast<std::size_t>(p * head_dim + n)])));
             const double want = static_cast<double>(cache.k[static_cast<std::size_t>(p * head_dim + i)]);
             // Half a step, and what the rounding of the scale to f16 adds at 127 steps.
-            const double most = type == kv_f16 ? std::max(std::fabs(want) * 0x1p-11, 0x1p-25) : largest / 254 + 127 * std::max(largest / 127 * 0x1p-11, 0x1p-25);
-            ASSERT_TRUE(std::fabs(cache.key(p, i) - want) <= most * 1.001) << isa.name << ' ' << head_dim << ' ' << i << ": " << want;
-            ASSERT_TRUE(std::fabs(cache.value(p, i) + want) <= most * 1.001) << isa.name << ' ' << head_dim << ' ' << i << ": " << want;
+            const double most = type == kv_f16 ? std::max(std::fabs(want) * 0x1p-11, 0x1p-25)
+                                               : largest / 254 + 127 * std::max(largest / 127 * 0x1p-11, 0x1p-25);
+            ASSERT_TRUE(std::fabs(cache.key(p, i) - want) <= most * 1.001)
+                << isa.name << ' ' << head_dim << ' ' << i << ": " << want;
+            ASSERT_TRUE(std::fabs(cache.value(p, i) + want) <= most * 1.001)
+                << isa.name << ' ' << head_dim << ' ' << i << ": " << want;
           }
         }
         if (type == kv_f16) EXPECT_EQ(cache.key(3, 0), 1.0);
@@ -149,12 +165,14 @@ TEST(KvCache, StoresAlikeEverywhereRoundsToTheNearestAndStaysInItsPlaces) {
 }
 
 /// softmax(0.25 q.k) v of positions [first, last) in double.
-std::vector<double> attention_in_double(const Cache& cache, std::span<const float> q, std::int64_t first, std::int64_t last) {
+std::vector<double> attention_in_double(const Cache& cache, std::span<const float> q, std::int64_t first,
+                                        std::int64_t last) {
   std::vector<double> out(q.size(), 0.0);
   double total = 0;
   for (std::int64_t p = first; p < last; ++p) {
     double dot = 0;
-    for (std::size_t i = 0; i < q.size(); ++i) dot += static_cast<double>(q[i]) * cache.key(p, static_cast<std::int64_t>(i));
+    for (std::size_t i = 0; i < q.size(); ++i)
+      dot += static_cast<double>(q[i]) * cache.key(p, static_cast<std::int64_t>(i));
     const double weight = std::exp(0.25 * dot);
     total += weight;
     for (std::size_t i = 0; i < q.size(); ++i) out[i] += weight * cache.value(p, static_cast<std::int64_t>(i));
@@ -167,7 +185,8 @@ struct Range {
   std::int64_t first, last;
 };
 // In one segment, on its borders, and over several.
-constexpr Range kRanges[] = {{0, 1}, {0, 64}, {0, 65}, {0, 200}, {70, 199}, {130, 131}, {1, 17}, {0, 512}, {0, 513}, {511, 514}, {300, 1099}, {1024, 1100}, {0, 300}, {512, 513}, {0, 1100}};
+constexpr Range kRanges[] = {{0, 1},   {0, 64},    {0, 65},     {0, 200},     {70, 199}, {130, 131}, {1, 17},  {0, 512},
+                             {0, 513}, {511, 514}, {300, 1099}, {1024, 1100}, {0, 300},  {512, 513}, {0, 1100}};
 constexpr std::int64_t kPositions = 1100;
 
 TEST(Attention, AgreesWithSoftmaxInDoubleAndARowDoesNotSeeItsNeighbours) {
@@ -185,20 +204,26 @@ TEST(Attention, AgreesWithSoftmaxInDoubleAndARowDoesNotSeeItsNeighbours) {
         std::vector<float> out(static_cast<std::size_t>(n_rows * head_dim + 1), kNan), alone = out;
         std::vector<AttentionRow> rows;
         for (std::int64_t r = 0; r < n_rows; ++r)
-          rows.push_back({&q[static_cast<std::size_t>(r * head_dim)], &out[static_cast<std::size_t>(r * head_dim)], kRanges[r].first, kRanges[r].last});
+          rows.push_back({&q[static_cast<std::size_t>(r * head_dim)], &out[static_cast<std::size_t>(r * head_dim)],
+                          kRanges[r].first, kRanges[r].last});
         ops.kv[type].attention(rows.data(), n_rows, &head, head_dim, 0.25F);
         for (std::int64_t r = 0; r < n_rows; ++r) {
-          const auto want = attention_in_double(cache, std::span(rows[static_cast<std::size_t>(r)].q, static_cast<std::size_t>(head_dim)), kRanges[r].first, kRanges[r].last);
+          const auto want = attention_in_double(
+              cache, std::span(rows[static_cast<std::size_t>(r)].q, static_cast<std::size_t>(head_dim)),
+              kRanges[r].first, kRanges[r].last);
           for (std::size_t i = 0; i < want.size(); ++i, ++compared)
-            ASSERT_TRUE(std::fabs(static_cast<double>(rows[static_cast<std::size_t>(r)].out[i]) - want[i]) <= 3e-6) << isa.name << " row " << r;
+            ASSERT_TRUE(std::fabs(static_cast<double>(rows[static_cast<std::size_t>(r)].out[i]) - want[i]) <= 3e-6)
+                << isa.name << " row " << r;
           AttentionRow one = rows[static_cast<std::size_t>(r)];
           one.out = &alone[static_cast<std::size_t>(r * head_dim)];
           ops.kv[type].attention(&one, 1, &head, head_dim, 0.25F);
         }
-        EXPECT_EQ(std::memcmp(alone.data(), out.data(), static_cast<std::size_t>(n_rows * head_dim) * 4), 0) << isa.name;
+        EXPECT_EQ(std::memcmp(alone.data(), out.data(), static_cast<std::size_t>(n_rows * head_dim) * 4), 0)
+            << isa.name;
         EXPECT_TRUE(std::isnan(out.back())) << "wrote past its row";
         if (reference.empty()) reference = out;
-        EXPECT_EQ(std::memcmp(reference.data(), out.data(), static_cast<std::size_t>(n_rows * head_dim) * 4), 0) << isa.name;
+        EXPECT_EQ(std::memcmp(reference.data(), out.data(), static_cast<std::size_t>(n_rows * head_dim) * 4), 0)
+            << isa.name;
       }
     }
   }
@@ -220,17 +245,23 @@ TEST(Attention, PartsOfSegmentsGiveTheBitsOfTheWhole) {
       std::vector<float> parts(static_cast<std::size_t>(n_rows * 3 * part), kNan);
       std::vector<AttentionRow> rows;
       for (std::int64_t r = 0; r < n_rows; ++r)
-        rows.push_back({&q[static_cast<std::size_t>(r * head_dim)], &whole[static_cast<std::size_t>(r * head_dim)], kRanges[r].first, kRanges[r].last});
+        rows.push_back({&q[static_cast<std::size_t>(r * head_dim)], &whole[static_cast<std::size_t>(r * head_dim)],
+                        kRanges[r].first, kRanges[r].last});
       ops.kv[type].attention(rows.data(), n_rows, &head, head_dim, 0.25F);
       for (const std::int64_t segment : {2, 0, 1}) {
-        for (std::int64_t r = 0; r < n_rows; ++r) rows[static_cast<std::size_t>(r)].out = &parts[static_cast<std::size_t>((r * 3 + segment) * part)];
+        for (std::int64_t r = 0; r < n_rows; ++r)
+          rows[static_cast<std::size_t>(r)].out = &parts[static_cast<std::size_t>((r * 3 + segment) * part)];
         ops.kv[type].attention_part(rows.data(), n_rows, &head, head_dim, 0.25F, segment);
       }
       for (std::int64_t r = 0; r < n_rows; ++r) {
-        const std::int64_t first = kRanges[r].first / attention_segment, n = (kRanges[r].last - 1) / attention_segment + 1 - first;
+        const std::int64_t first = kRanges[r].first / attention_segment,
+                           n = (kRanges[r].last - 1) / attention_segment + 1 - first;
         for (std::int64_t s = 0; s < 3; ++s)
-          if (s < first || s >= first + n) EXPECT_TRUE(std::isnan(parts[static_cast<std::size_t>((r * 3 + s) * part)])) << "wrote a part that it does not see";
-        ops.attention_merge(&parts[static_cast<std::size_t>((r * 3 + first) * part)], n, head_dim, &merged[static_cast<std::size_t>(r * head_dim)]);
+          if (s < first || s >= first + n)
+            EXPECT_TRUE(std::isnan(parts[static_cast<std::size_t>((r * 3 + s) * part)]))
+                << "wrote a part that it does not see";
+        ops.attention_merge(&parts[static_cast<std::size_t>((r * 3 + first) * part)], n, head_dim,
+                            &merged[static_cast<std::size_t>(r * head_dim)]);
         split += n > 1 ? 1 : 0;
       }
       EXPECT_EQ(std::memcmp(merged.data(), whole.data(), whole.size() * 4), 0) << isa.name;

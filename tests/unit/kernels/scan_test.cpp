@@ -81,7 +81,8 @@ class Guarded {
  public:
   explicit Guarded(std::size_t n) : n_(n) {
     map_ = mmap(nullptr, kMapped + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map_ == MAP_FAILED || n > kMapped || mprotect(static_cast<char*>(map_) + kMapped, kPage, PROT_NONE) != 0) std::abort();
+    if (map_ == MAP_FAILED || n > kMapped || mprotect(static_cast<char*>(map_) + kMapped, kPage, PROT_NONE) != 0)
+      std::abort();
   }
   ~Guarded() { munmap(map_, kMapped + kPage); }
   Guarded(const Guarded&) = delete;
@@ -170,7 +171,8 @@ TEST(ScanKernels, MomentsAreThoseOfTheDefinitionAndTheSameBitsEverywhere) {
   for (const std::size_t n : {1U, 7U, 15U, 16U, 17U, 64U, 4096U, 5003U}) {
     const auto bytes = noise(n, 5);
     std::vector<float> values(n);
-    for (std::size_t i = 0; i < n; ++i) values[i] = 100.0F + static_cast<float>(bytes[i]) * static_cast<float>(bytes[i]) / 1000.0F;
+    for (std::size_t i = 0; i < n; ++i)
+      values[i] = 100.0F + static_cast<float>(bytes[i]) * static_cast<float>(bytes[i]) / 1000.0F;
     values[n / 2] = -0.0F;
     long double mean = 0, m2 = 0, m3 = 0, m4 = 0;
     for (const float v : values) mean += static_cast<long double>(v) / static_cast<long double>(n);

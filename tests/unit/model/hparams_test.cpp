@@ -245,9 +245,8 @@ TEST(HParams, EachRuleOfConfigJsonRefusesByName) {
                                                               {"rope_theta", -1},
                                                               {"low_freq_factor", 9},  // above the high one
                                                               {"original_max_position_embeddings", 0}}) {
-    const auto file = with_config(folder, "llama", [&, key = key, value = value](json& config) {
-      config["rope_parameters"][key] = value;
-    });
+    const auto file = with_config(
+        folder, "llama", [&, key = key, value = value](json& config) { config["rope_parameters"][key] = value; });
     const std::optional<Error> error = refusal(file);
     ASSERT_TRUE(error) << key;
     EXPECT_TRUE(error->field.starts_with("rope_parameters.")) << error->what();

@@ -119,9 +119,7 @@ TEST_F(TemplateGate, IsRedWhenAMessageIsLost) {
 TEST_F(TemplateGate, IsRedOnAMarkerThatIsNoToken) {
   EXPECT_TRUE(red(with(turns("<|im_ende|>")), "qa.template.marker"));
 }
-TEST_F(TemplateGate, IsRedWhenAnswersEndOtherwise) {
-  EXPECT_TRUE(red(with(turns("<|im_start|>")), "qa.template.end"));
-}
+TEST_F(TemplateGate, IsRedWhenAnswersEndOtherwise) { EXPECT_TRUE(red(with(turns("<|im_start|>")), "qa.template.end")); }
 TEST_F(TemplateGate, IsRedWhenTheInvitationEndsTheAnswer) {
   model_.set("tokenizer.ggml.eos_token_id", WriteValue::u32(285));  // swapped with <|im_start|>
   EXPECT_TRUE(red(run_only("template"), "qa.template.invitation"));

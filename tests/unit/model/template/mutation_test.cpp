@@ -125,12 +125,8 @@ class Mutator {
                                                    "{{ self }}"};
     const std::size_t at = below(text.size() + 1);
     switch (below(6)) {
-      case 0:
-        text.insert(at, kPieces[below(std::size(kPieces))]);
-        break;
-      case 1:
-        text.erase(at, 1 + below(8));
-        break;
+      case 0: text.insert(at, kPieces[below(std::size(kPieces))]); break;
+      case 1: text.erase(at, 1 + below(8)); break;
       case 2:
         if (at < text.size()) text[at] = static_cast<char>(below(256));
         break;
@@ -140,11 +136,8 @@ class Mutator {
         text.insert(at, other.substr(from, below(60)));
         break;
       }
-      case 4:
-        text.insert(at, text.substr(below(text.size() + 1), below(40)));
-        break;
-      default:
-        text.replace(at, 1 + below(6), kPieces[below(std::size(kPieces))]);
+      case 4: text.insert(at, text.substr(below(text.size() + 1), below(40))); break;
+      default: text.replace(at, 1 + below(6), kPieces[below(std::size(kPieces))]);
     }
   }
 
