@@ -13,17 +13,16 @@ target_compile_options(apr_flags INTERFACE
 # gcc 12 reports std::string concatenation as overlapping memcpy (GCC bug 105651).
 target_compile_options(apr_flags INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
 if(APR_SANITIZE)
-  target_compile_options(apr_flags INTERFACE -fsanitize=${APR_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(apr_flags INTERFACE -fsanitize=${APR_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
+                         $<$<CXX_COMPILER_ID:Clang>:-gline-tables-only>)  # all that a stack trace shows
   target_link_options(apr_flags INTERFACE -fsanitize=${APR_SANITIZE})
 endif()
-# apr_quick_under_sanitizers(TARGET...): not optimised in sanitized builds, for code without hot loops: clang takes 20 s for
-# a file of CLI11 and JSON with the sanitizers at -O2, and half of that at -O0.
-function(apr_quick_under_sanitizers)
-  if(APR_SANITIZE)
-    foreach(target ${ARGN})
-      target_compile_options(${target} PRIVATE -O0)
-    endforeach()
-  endif()
+# apr_quick_to_build(TARGET...): little optimised, for code without hot loops. A file of CLI11, JSON or GoogleTest takes the
+# compiler a third less than at -O3, and clang with the sanitizers less than half of its time at -O2.
+function(apr_quick_to_build)
+  foreach(target ${ARGN})
+    target_compile_options(${target} PRIVATE $<IF:$<BOOL:${APR_SANITIZE}>,-O0,$<$<NOT:$<CONFIG:Debug>>:-O1>>)
+  endforeach()
 endfunction()
 if(APR_COVERAGE)
   target_compile_options(apr_flags INTERFACE --coverage -O0)

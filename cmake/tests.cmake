@@ -1,9 +1,9 @@
 # apr_add_test and apr_add_script_test (below) are the only ways to add a test. GoogleTest: one program a folder, every TEST its own ctest entry.
-#   apr_add_test(unit_core DIR unit/core LIBS apr_core [LABELS unit])
+#   apr_add_test(unit_core DIR unit/core LIBS apr_core [LABELS unit] [HOT])     HOT: its tests compute much themselves
 find_package(GTest REQUIRED)
 include(GoogleTest)
 function(apr_add_test name)
-  cmake_parse_arguments(T "" "DIR" "LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(T "HOT" "DIR" "LIBS;LABELS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${T_DIR}/*_test.cpp)
   if(NOT sources)
     message(FATAL_ERROR "apr_add_test(${name}): no *_test.cpp in ${T_DIR}")
@@ -16,6 +16,9 @@ function(apr_add_test name)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   # gcc takes the if-else inside GoogleTest's EXPECT_* for one of the test's own.
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-dangling-else>)
+  if(NOT T_HOT)
+    apr_quick_to_build(${name})
+  endif()
   gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
   # Labels come behind: as a property given above, all but the first of a list would become properties themselves.
   file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${name}_labels.cmake

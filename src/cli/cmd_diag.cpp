@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <memory>
 
+#include <CLI/CLI.hpp>
+
 #include "apr/core/text.h"
 #include "apr/diag/diag.h"
 #include "src/cli/commands.h"

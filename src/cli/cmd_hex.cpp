@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 
+#include <CLI/CLI.hpp>
+
 #include "src/cli/commands.h"
 #include "src/cli/findings_text.h"
 #include "src/cli/hex_modes.h"

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <memory>
 
+#include <CLI/CLI.hpp>
+
 #include "apr/core/text.h"
 #include "apr/engine/executor.h"
 #include "apr/model/architecture.h"

@@ -6,6 +6,8 @@
 #include <ctime>
 #include <memory>
 
+#include <CLI/CLI.hpp>
+
 #include "apr/core/file.h"
 #include "apr/core/text.h"
 #include "apr/qa/qa.h"

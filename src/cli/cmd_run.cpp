@@ -9,6 +9,8 @@
 #include <random>
 #include <utility>
 
+#include <CLI/CLI.hpp>
+
 #include "apr/core/text.h"
 #include "apr/engine/device.h"
 #include "apr/engine/session.h"

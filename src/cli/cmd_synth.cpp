@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+
 #include "apr/convert/synth.h"
 #include "apr/core/text.h"
 #include "src/cli/commands.h"

@@ -4,6 +4,8 @@
 
 #include <cstdio>
 
+#include <CLI/CLI.hpp>
+
 #include "apr/core/text.h"
 #include "src/cli/options.h"
 

@@ -1,9 +1,12 @@
 // --device: which processor runs a model. Shared by the commands that run one.
 #pragma once
-#include <CLI/CLI.hpp>
-
 #include "apr/engine/device.h"
 #include "src/cli/context.h"
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
 
 namespace apr::cli {
 

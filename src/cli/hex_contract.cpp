@@ -9,6 +9,7 @@
 #include "src/cli/hex_json_parts.h"
 #include "src/cli/hex_modes.h"
 #include "src/cli/hex_text_parts.h"
+#include "src/cli/options.h"
 #include "src/cli/table.h"
 
 namespace apr::cli {
@@ -139,7 +140,7 @@ void put_contract(Json& document, const ContractReport& report) {
 
 HexModeRun setup_hex_contract(HexFlags& flags) {
   const auto strict = std::make_shared<bool>(false);
-  flags.own(flags.app.add_flag("--strict", *strict, "With --contract: exit 5 unless everything required is there"));
+  flags.own(add_switch(flags.app, "--strict", *strict, "With --contract: exit 5 unless everything required is there"));
   return [strict](HexRun& run) {
     const ContractReport report = inspect::contract_report(*run.model);
     if (run.wants_json())

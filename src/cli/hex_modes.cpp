@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include <CLI/CLI.hpp>
+
 namespace apr::cli {
 namespace {
 
@@ -27,6 +29,11 @@ std::string any_of(const std::vector<std::size_t>& modes) {
 }
 
 }  // namespace
+
+void HexFlags::own(CLI::Option* option) {
+  option->group(group_);
+  owned_.push_back(option);
+}
 
 std::uint64_t HexShared::limit_or(std::uint64_t fallback, std::uint64_t most) const {
   if (limit && *limit > most)

@@ -7,11 +7,14 @@
 #include <string_view>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "apr/format/model_file.h"
 #include "src/cli/context.h"
 #include "src/cli/json_document.h"
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
 
 namespace apr::cli {
 
@@ -50,10 +53,7 @@ class HexFlags {
   HexFlags(CLI::App& command, std::string group) : app(command), group_(std::move(group)) {}
   CLI::App& app;
   /// Every flag is passed through here: flags.own(add_number(flags.app, "--width", ...)).
-  CLI::Option* own(CLI::Option* option) {
-    owned_.push_back(option);
-    return option->group(group_);
-  }
+  void own(CLI::Option* option);
   [[nodiscard]] const std::vector<CLI::Option*>& owned() const noexcept { return owned_; }
 
  private:

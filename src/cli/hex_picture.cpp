@@ -13,6 +13,7 @@
 #include "src/cli/hex_modes.h"
 #include "src/cli/hex_page.h"
 #include "src/cli/hex_text_parts.h"
+#include "src/cli/options.h"
 #include "src/cli/progress.h"
 
 namespace apr::cli {
@@ -200,7 +201,7 @@ int write_picture(HexRun& run, bool page, bool force) {
 
 HexModeRun setup(HexFlags& flags, bool page) {
   const auto force = std::make_shared<bool>(false);
-  flags.own(flags.app.add_flag(page ? "--force-html" : "--force-svg", *force, "Replace a file that exists"));
+  flags.own(add_switch(flags.app, page ? "--force-html" : "--force-svg", *force, "Replace a file that exists"));
   return [page, force](HexRun& run) { return write_picture(run, page, *force); };
 }
 

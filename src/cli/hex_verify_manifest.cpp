@@ -9,6 +9,7 @@
 #include "src/cli/hex_modes.h"
 #include "src/cli/hex_text_parts.h"
 #include "src/cli/manifest_json.h"
+#include "src/cli/options.h"
 #include "src/cli/progress.h"
 #include "src/cli/table.h"
 
@@ -189,7 +190,7 @@ int run_verify(const VerifyOptions& o, HexRun& run) {
 
 HexModeRun setup_hex_verify_manifest(HexFlags& flags) {
   auto o = std::make_shared<VerifyOptions>();
-  flags.own(flags.app.add_flag("--repair-plan", o->repair_plan, "Also the byte ranges to fetch again, as commands"));
+  flags.own(add_switch(flags.app, "--repair-plan", o->repair_plan, "Also the byte ranges to fetch again, as commands"));
   return [o](HexRun& run) { return run_verify(*o, run); };
 }
 

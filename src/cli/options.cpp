@@ -4,6 +4,8 @@
 
 #include <charconv>
 
+#include <CLI/CLI.hpp>
+
 #include "apr/core/error.h"
 #include "apr/core/text.h"
 
@@ -22,6 +24,15 @@ CLI::Option* add_number(CLI::App& app, const std::string& flag, std::function<vo
     set(*value);
   };
   return app.add_option_function<std::string>(flag, parse, description)->type_name("N");
+}
+
+CLI::Option* add_switch(CLI::App& app, const std::string& flag, bool& target, const std::string& description) {
+  return app.add_flag(flag, target, description);
+}
+
+CLI::Option* add_text(CLI::App& app, const std::string& flag, std::function<void(const std::string&)> set,
+                      const std::string& type_name, const std::string& description) {
+  return app.add_option_function<std::string>(flag, std::move(set), description)->type_name(type_name);
 }
 
 CLI::Option* add_real(CLI::App& app, const std::string& flag, std::function<void(double)> set, double min, double max,

@@ -11,13 +11,23 @@
 #include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
 
 namespace apr::cli {
 
 /// An unsigned number, decimal or 0x hexadecimal, within [min, max].
 CLI::Option* add_number(CLI::App& app, const std::string& flag, std::function<void(std::uint64_t)> set,
                         std::uint64_t min, std::uint64_t max, const std::string& description);
+
+/// A flag without a value; `target` must outlive the parse.
+CLI::Option* add_switch(CLI::App& app, const std::string& flag, bool& target, const std::string& description);
+
+/// Any text, shown as `type_name` in the help.
+CLI::Option* add_text(CLI::App& app, const std::string& flag, std::function<void(const std::string&)> set,
+                      const std::string& type_name, const std::string& description);
 
 /// A finite decimal number within [min, max].
 CLI::Option* add_real(CLI::App& app, const std::string& flag, std::function<void(double)> set, double min, double max,
