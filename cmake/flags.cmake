@@ -20,9 +20,27 @@ endif()
 # apr_quick_to_build(TARGET...): little optimised, for code without hot loops. A file of CLI11, JSON or GoogleTest takes the
 # compiler a third less than at -O3, and clang with the sanitizers less than half of its time at -O2.
 function(apr_quick_to_build)
+  set(level $<$<NOT:$<CONFIG:Debug>>:-O1>)
+  if(APR_SANITIZE)
+    set(level -O0)
+  endif()
   foreach(target ${ARGN})
-    target_compile_options(${target} PRIVATE $<IF:$<BOOL:${APR_SANITIZE}>,-O0,$<$<NOT:$<CONFIG:Debug>>:-O1>>)
+    target_compile_options(${target} PRIVATE ${level})
   endforeach()
+endfunction()
+# apr_precompile(TARGET HEADER...): these headers are parsed once for the target. A source still includes what it uses: the
+# presets debug and clang build without (APR_PRECOMPILE=OFF) and find what is missing. The options are those with which
+# ccache keeps such objects, together with CCACHE_SLOPPINESS=pch_defines,time_macros (scripts/lib.sh): clang finds the
+# precompiled header beside the plain one by itself, and its own way of naming it hides the path from ccache.
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  set(CMAKE_CXX_COMPILE_OPTIONS_USE_PCH -include <PCH_HEADER>)
+  set(CMAKE_CXX_COMPILE_OPTIONS_CREATE_PCH -Xclang -emit-pch -include <PCH_HEADER> -x c++-header)
+endif()
+function(apr_precompile target)
+  if(APR_PRECOMPILE)
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+    target_compile_options(${target} PRIVATE $<IF:$<CXX_COMPILER_ID:Clang>,SHELL:-Xclang -fno-pch-timestamp,-fpch-preprocess>)
+  endif()
 endfunction()
 if(APR_COVERAGE)
   target_compile_options(apr_flags INTERFACE --coverage -O0)

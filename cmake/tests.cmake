@@ -16,6 +16,7 @@ function(apr_add_test name)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   # gcc takes the if-else inside GoogleTest's EXPECT_* for one of the test's own.
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-dangling-else>)
+  apr_precompile(${name} <gmock/gmock.h> <fmt/format.h> <nlohmann/json.hpp>)
   if(NOT T_HOT)
     apr_quick_to_build(${name})
   endif()

@@ -3,6 +3,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/apr
 export CMAKE_COLOR_DIAGNOSTICS=OFF CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+export CCACHE_SLOPPINESS=pch_defines,time_macros  # of precompiled headers (cmake/flags.cmake)
 
 step_name= step_hint= step_start=$SECONDS script_start=$SECONDS
 

@@ -41,8 +41,8 @@ run_preset() {
 run_preset release
 run_preset asan
 
-step "Fuzz: 20 s a target" "the inputs are in build/fuzz/found; longer, or one alone: tests/fuzz/run.sh 600 gguf"
-tests/fuzz/run.sh 20 | tee build/fuzz.log
+step "Fuzz: 60 s a target" "the inputs are in build/fuzz/found; longer, or one alone: tests/fuzz/run.sh 600 gguf"
+tests/fuzz/run.sh 60 | tee build/fuzz.log
 add_count "fuzz" "$(sed -n 's/^fuzz: \([0-9]*\) targets passed.*/\1/p' build/fuzz.log)"
 done_step
 
