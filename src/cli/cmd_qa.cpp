@@ -12,6 +12,7 @@
 #include "apr/core/text.h"
 #include "apr/qa/qa.h"
 #include "src/cli/commands.h"
+#include "src/cli/device_option.h"
 #include "src/cli/options.h"
 #include "src/cli/progress.h"
 #include "src/cli/qa_report.h"
@@ -80,7 +81,8 @@ Run setup_qa(CLI::App& command) {
   add_number(
       command, "--ctx", [o](std::uint64_t n) { o->options.n_ctx = static_cast<std::uint32_t>(n); }, 1, 1U << 20,
       "Positions of the KV cache (the trained context, at most 4096)");
-  command.add_flag("--exact", o->exact, "Judge the exact executor instead of the fast one");
+  auto* kv_type = add_kv_type(command, o->options.kv_type);
+  command.add_flag("--exact", o->exact, "Judge the exact executor instead of the fast one")->excludes(kv_type);
   command.footer(
       "  apr qa model.gguf\n"
       "  apr qa model.gguf --only values --only tensors\n"

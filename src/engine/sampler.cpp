@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "apr/core/error.h"
@@ -124,7 +125,27 @@ std::vector<double> Sampler::penalised(std::span<const float> logits) const {
   return out;
 }
 
+bool Sampler::penalises() const noexcept {
+  return !counts_.empty() &&
+         (options_.repeat_penalty != 1 || options_.presence_penalty != 0 || options_.frequency_penalty != 0);
+}
+
+/// The largest logit of a vocabulary read in place; nothing where it holds one that penalised() refuses, or none
+/// finite.
+std::optional<std::int32_t> Sampler::largest(std::span<const float> logits) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  float most = -kInfinity;
+  std::int32_t token = -1;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (!(logits[i] < kInfinity)) return std::nullopt;
+    if (logits[i] > most) most = logits[i], token = static_cast<std::int32_t>(i);
+  }
+  return token < 0 ? std::nullopt : std::optional(token);
+}
+
 Sampler::Distribution Sampler::distribution(std::span<const float> logits) const {
+  if (options_.temperature == 0 && !penalises())
+    if (const auto best = largest(logits)) return {{*best}, {1.0}};
   const std::vector<double> adjusted = penalised(logits);
   std::vector<Candidate> candidates;
   candidates.reserve(adjusted.size());

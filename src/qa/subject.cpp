@@ -67,6 +67,7 @@ std::unique_ptr<engine::Executor> Subject::make_executor(unsigned n_threads) {
   engine::ExecutorOptions options;
   options.n_ctx = options_.n_ctx;
   options.n_threads = n_threads;
+  options.kv_type = options_.kv_type;
   options.memory_limit_bytes = options_.memory_limit_bytes;
   return options_.make_executor ? options_.make_executor(*plan().value, options)
                                 : engine::make_fast_executor(*plan().value, options);

@@ -1,8 +1,10 @@
 // The panel kernels on one core, every type and instruction set: decode from memory and from the cache as GB/s of
-// weights, prefill as GOP/s (2 per multiply-add, activations already quantised). Run with --benchmark_filter=Q4_K.
+// weights, prefill as GOP/s (2 per multiply-add, activations already quantised), repacking as GB/s of the file's bytes
+// beside a plain copy. Run with --benchmark_filter=Q4_K; APR_AHEAD: bytes that decode from memory asks ahead for.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <string>
@@ -18,6 +20,7 @@ using namespace apr::kernels;
 using apr::TensorType;
 
 constexpr std::int64_t kCols = 2048, kTokens = 512;
+constexpr std::uint64_t kMemoryBytes = std::uint64_t{640} << 20;  // more than a last-level cache holds
 
 /// A matrix of random bytes with sound scales, repacked, and the activations of kTokens tokens.
 class Fixture {
@@ -31,10 +34,10 @@ class Fixture {
     std::vector<float> values(static_cast<std::size_t>(kCols * ops.lanes));
     for (float& v : values) v = normal(random);
     const apr::TypeInfo& info = *apr::find_type(type);
-    std::vector<std::uint8_t> rows(values.size() / info.block_elements * info.block_bytes);
-    quantizer(type)(values.data(), rows.data(), static_cast<std::int64_t>(values.size() / info.block_elements));
+    rows_.resize(values.size() / info.block_elements * info.block_bytes);
+    quantizer(type)(values.data(), rows_.data(), static_cast<std::int64_t>(values.size() / info.block_elements));
     panels_.resize(n_panels_ * panel_bytes_ + 8192);
-    panel_.repack(rows.data(), static_cast<std::int64_t>(rows.size()) / ops.lanes, ops.lanes, kCols, panels_.data());
+    repack(0);
     for (std::uint64_t p = 1; p < n_panels_; ++p)
       std::memcpy(panels_.data() + p * panel_bytes_, panels_.data(), panel_bytes_);
     x_.resize(static_cast<std::size_t>(kCols * kTokens));
@@ -54,11 +57,17 @@ class Fixture {
     }
   }
   void multiply(std::uint64_t p, std::int64_t t, int width) {
-    const Activation a{x_.data(), q_.data(), d_.data(), s_.data(), sums_.data(), kCols};
+    Activation a{x_.data(), q_.data(), d_.data(), s_.data(), sums_.data(), kCols};
+    if (const char* ahead = std::getenv("APR_AHEAD")) a.ahead = std::atol(ahead);
     panel_.multiply(panels_.data() + p * panel_bytes_, &a, t, width, width, ops_.lanes, out_.data() + t * ops_.lanes,
                     ops_.lanes);
     benchmark::DoNotOptimize(out_.data());
   }
+  void repack(std::uint64_t p) {
+    panel_.repack(rows_.data(), static_cast<std::int64_t>(rows_.size()) / ops_.lanes, ops_.lanes, kCols,
+                  panels_.data() + p * panel_bytes_);
+  }
+  [[nodiscard]] std::uint64_t row_bytes() const { return rows_.size(); }
   [[nodiscard]] std::uint64_t n_panels() const { return n_panels_; }
   [[nodiscard]] std::uint64_t bytes() const { return n_panels_ * panel_bytes_; }
 
@@ -66,7 +75,7 @@ class Fixture {
   const OpKernels& ops_;
   const PanelKernels& panel_;
   std::uint64_t panel_bytes_ = 0, n_panels_ = 0;
-  std::vector<std::uint8_t> panels_;
+  std::vector<std::uint8_t> rows_, panels_;
   std::vector<float> x_, d_, s_, out_;
   std::vector<std::int8_t> q_;
   std::vector<std::int16_t> sums_;
@@ -82,7 +91,7 @@ void decode(benchmark::State& state, const OpKernels& ops, TensorType type, std:
 
 /// Some sequences together: weights from memory, each read once for `width` tokens.
 void decode_together(benchmark::State& state, const OpKernels& ops, TensorType type, int width) {
-  Fixture fixture(ops, type, std::uint64_t{96} << 20);
+  Fixture fixture(ops, type, kMemoryBytes);
   fixture.quantize(width);
   for (auto _ : state)
     for (std::uint64_t p = 0; p < fixture.n_panels(); ++p) fixture.multiply(p, 0, width);
@@ -104,6 +113,19 @@ void prefill(benchmark::State& state, const OpKernels& ops, TensorType type) {
       benchmark::Counter(flops * static_cast<double>(state.iterations()) / 1e9, benchmark::Counter::kIsRate);
 }
 
+/// One panel's rows, out of the cache, to panels in memory; in the second case copied as they are.
+void repack(benchmark::State& state, const OpKernels& ops, TensorType type, bool copies) {
+  Fixture fixture(ops, type, std::uint64_t{256} << 20);
+  std::vector<std::uint8_t> from(fixture.bytes(), 1), to(fixture.bytes(), 2);
+  for (auto _ : state)
+    for (std::uint64_t p = 0; p < fixture.n_panels(); ++p)
+      if (copies)
+        std::memcpy(&to[p * fixture.row_bytes()], &from[p * fixture.row_bytes()], fixture.row_bytes());
+      else
+        fixture.repack(p);
+  state.SetBytesProcessed(static_cast<std::int64_t>(fixture.row_bytes() * fixture.n_panels()) * state.iterations());
+}
+
 const bool kRegistered = [] {
   for (const IsaVariant& isa : isa_variants()) {
     if (!isa.runs_here || isa.name == "scalar") continue;
@@ -112,8 +134,7 @@ const bool kRegistered = [] {
       const auto id = static_cast<std::size_t>(info.type);
       if (id >= n_panel_types || ops.panel[id].unit_cols == 0 || quantizer(info.type) == nullptr) continue;
       const std::string name = std::string(apr::name(info.type)) + "/" + std::string(isa.name);
-      benchmark::RegisterBenchmark(("panel_decode_memory/" + name).c_str(), decode, ops, info.type,
-                                   std::uint64_t{96} << 20)
+      benchmark::RegisterBenchmark(("panel_decode_memory/" + name).c_str(), decode, ops, info.type, kMemoryBytes)
           ->UseRealTime();
       benchmark::RegisterBenchmark(("panel_decode_cache/" + name).c_str(), decode, ops, info.type,
                                    std::uint64_t{256} << 10)
@@ -123,6 +144,8 @@ const bool kRegistered = [] {
                                      ops, info.type, width)
             ->UseRealTime();
       benchmark::RegisterBenchmark(("panel_prefill/" + name).c_str(), prefill, ops, info.type)->UseRealTime();
+      benchmark::RegisterBenchmark(("panel_repack/" + name).c_str(), repack, ops, info.type, false)->UseRealTime();
+      benchmark::RegisterBenchmark(("panel_copy/" + name).c_str(), repack, ops, info.type, true)->UseRealTime();
     }
   }
   return true;

@@ -7,6 +7,7 @@
 #   --generate N   tokens decoded one by one (64)
 #   --depth N      tokens in the cache before them (0)
 #   --isa NAME     instruction set of apr (the best)
+#   --first-token  also the time of a whole process from its start to one token behind a short prompt, page cache warm
 #   --flash LIST   flash attention of llama.cpp: off, on or both, of which the better counts ("off,on")
 #   --peer FOLDER  programs of llama.cpp; default: $APR_PEER, else built in $XDG_CACHE_HOME/apr-peer, outside the tree
 # Environment: APR (build/release/bin/apr); QUIET, a command put before every measured program, e.g. one that waits until the
@@ -16,7 +17,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 apr=${APR:-$root/build/release/bin/apr}
-peer=${APR_PEER:-} rounds=5 threads="1 2" prompt=512 generate=64 depth=0 flash=off,on isa=() models=()
+peer=${APR_PEER:-} first_token=0 rounds=5 threads="1 2" prompt=512 generate=64 depth=0 flash=off,on isa=() models=()
 while [ $# -gt 0 ]; do
   case $1 in
     --rounds) rounds=$2; shift ;;
@@ -24,6 +25,7 @@ while [ $# -gt 0 ]; do
     --prompt) prompt=$2; shift ;;
     --generate) generate=$2; shift ;;
     --depth) depth=$2; shift ;;
+    --first-token) first_token=1 ;;
     --isa) isa=(--isa "$2"); shift ;;
     --flash) flash=$2; shift ;;
     --peer) peer=$2; shift ;;
@@ -32,12 +34,12 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ ${#models[@]} -gt 0 ] || { sed -n 3,15p "$0" >&2; exit 2; }
+[ ${#models[@]} -gt 0 ] || { sed -n 3,16p "$0" >&2; exit 2; }
 
 # build_peer FOLDER: the newest source package of llama.cpp, for this CPU, outside the tree. Once, some minutes.
 build_peer() {
   local top=$1 version=0.3.36 tmp
-  [ -x "$top/build/bin/llama-bench" ] && return
+  [ -x "$top/build/bin/llama-bench" ] && [ -x "$top/build/bin/llama-completion" ] && return
   mkdir -p "$top"
   if [ ! -d "$top/source" ]; then
     tmp=$(mktemp -d "$top/fetch.XXXX")
@@ -48,7 +50,7 @@ build_peer() {
   fi
   cmake -S "$top/source" -B "$top/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DLLAMA_CURL=OFF \
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_UI=OFF -DBUILD_SHARED_LIBS=OFF >"$top/cmake.log" 2>&1
-  ninja -C "$top/build" llama-bench >"$top/ninja.log" 2>&1
+  ninja -C "$top/build" llama-bench llama-completion >"$top/ninja.log" 2>&1
 }
 if [ -z "$peer" ]; then
   top=${XDG_CACHE_HOME:-$HOME/.cache}/apr-peer/llama.cpp
@@ -58,6 +60,13 @@ fi
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
+# timed FILE COMMAND...: appends the seconds that the command takes to FILE.
+timed() {
+  ${QUIET:-} python3 -c 'import subprocess, sys, time
+begin = time.monotonic()
+subprocess.run(sys.argv[2:], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(time.monotonic() - begin, file=open(sys.argv[1], "a"))' "$@"
+}
 ctx=$((depth + generate > prompt ? depth + generate : prompt))
 for model in "${models[@]}"; do
   for t in $threads; do
@@ -66,6 +75,11 @@ for model in "${models[@]}"; do
         --depth "$depth" --passes "$generate" --ctx "$ctx" >"$out/apr.$r.json"
       ${QUIET:-} "$peer/llama-bench" -m "$model" -t "$t" -p "$prompt" -n "$generate" -d "$depth" -fa "$flash" -r 1 -o json \
         >"$out/peer.$r.json" 2>"$out/peer.log"
+    done
+    rm -f "$out"/{apr,peer}.first
+    for ((r = 0; r < first_token * rounds; ++r)); do
+      timed "$out/apr.first" "$apr" run "$model" --raw Hello -n 1 --temp 0 --ctx 512 --threads "$t" "${isa[@]}"
+      timed "$out/peer.first" "$peer/llama-completion" -m "$model" -p Hello -n 1 --temp 0 -c 512 -t "$t" -no-cnv --no-warmup
     done
     for kind in fast exact; do
       flag=(); [ $kind = exact ] && flag=(--exact)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The table of peer_llama.sh: medians, median ratio with its bootstrap interval, bandwidth, witness.
 
-usage: peer_table.py MODEL THREADS ROUNDS FOLDER     FOLDER holds apr.N.json, peer.N.json, fast.json, exact.json
+usage: peer_table.py MODEL THREADS ROUNDS FOLDER
+FOLDER holds apr.N.json, peer.N.json, fast.json, exact.json; apr.first and peer.first (seconds, a round a line) if asked for.
 """
 import json
 import os
@@ -60,6 +61,12 @@ def main():
             rate = weights * statistics.median(a) / 1e9
             line += f"   {rate:.1f} GB/s = {100 * rate / read:.0f} % of read"
         print(line)
+    if os.path.exists(os.path.join(folder, "apr.first")):
+        a, b = ([float(line) for line in open(os.path.join(folder, f"{name}.first"), encoding="utf-8")] for name in ("apr", "peer"))
+        ratios = [y / x for x, y in zip(a, b)]
+        low, high = interval(ratios)
+        print(f"  first token  apr {statistics.median(a):.3f} s   llama.cpp {statistics.median(b):.3f} s   "
+              f"ratio {statistics.median(ratios):.2f} [{low:.2f}, {high:.2f}]")
     print(f"  witness  the same logits in every round: {'yes' if len(witnesses) == 1 else 'NO'}; "
           f"greedy tokens equal to the exact executor's: first {agree} of {len(tokens[1])}")
     return 0 if len(witnesses) == 1 else 1

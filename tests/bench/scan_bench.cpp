@@ -51,7 +51,7 @@ std::uint64_t map_loop(const std::string& path, ThreadPool& pool) {
   std::atomic<std::uint64_t> sum{0};
   pool.parallel_for(bytes.size() / kPieceBytes, [&](std::uint64_t i) {
     sum ^= kernels::active().ops.read_all(reinterpret_cast<const std::uint8_t*>(bytes.data() + i * kPieceBytes),
-                                          kPieceBytes);
+                                          kPieceBytes, 0);
   });
   benchmark::DoNotOptimize(sum.load());
   return bytes.size();

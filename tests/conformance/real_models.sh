@@ -1,5 +1,5 @@
 #!/bin/sh
-# What apr lists of real models, held against the Python packages gguf and safetensors.
+# What apr lists of real models, held against the Python packages gguf and safetensors; speculation on those that run.
 #   real_models.sh APR_BINARY MODELS_FOLDER [PYTHON]
 # MODELS_FOLDER must hold at least one .gguf and one .safetensors, at any depth. A missing one is a failure, not a skip.
 set -eu
@@ -23,5 +23,6 @@ for kind in gguf safetensors; do
   fi
   echo "$found" | while IFS= read -r file; do
     "$python" "$here/compare_listing.py" "$apr" "$file" || exit 1
+    [ $kind = safetensors ] || "$python" "$here/speculation.py" "$apr" "$file" || exit 1
   done
 done

@@ -5,6 +5,7 @@
 // min-p, xtc, temperature: with the samplers that apr lacks switched off (their default), the order is the same.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -59,6 +60,9 @@ class Sampler {
 
  private:
   [[nodiscard]] double next_uniform() noexcept;
+  /// Whether penalties change any logit.
+  [[nodiscard]] bool penalises() const noexcept;
+  [[nodiscard]] static std::optional<std::int32_t> largest(std::span<const float> logits);
   SamplerOptions options_;
   std::uint64_t state_;
   std::vector<std::int32_t> recent_;  // ring of the last penalty_window tokens

@@ -39,6 +39,7 @@ struct Activation {
   const float* s;       // block: [n_cols / 32][w], d * sum of the 32 q
   const int16_t* sums;  // block: [n_cols / 32][w][2], sum of 16 q
   int64_t n_cols;
+  int64_t ahead = 4096;  // bytes of the panel between what is multiplied and what is asked for from memory
 };
 
 /// Fills q, d, s and sums of n_groups groups of one token in a block of `width`; the pointers are to the token's first
@@ -128,8 +129,9 @@ struct OpKernels {
   KvKernels kv[n_kv_types];
   /// The row of which `parts` are, one behind the other, the parts of all segments that it sees. They are overwritten.
   void (*attention_merge)(float* parts, int64_t n_parts, int64_t head_dim, float* out);
-  /// Reads n bytes (a multiple of 64) once and returns their XOR in 64-bit words: the bandwidth roof.
-  uint64_t (*read_all)(const uint8_t* bytes, int64_t n);
+  /// Reads n bytes (a multiple of 64) once, asking for those `ahead` of them as the matrix kernels do, and returns
+  /// their XOR in 64-bit words: the bandwidth roof.
+  uint64_t (*read_all)(const uint8_t* bytes, int64_t n, int64_t ahead);
   /// Integer multiply-adds on registers as the matrix kernels do them; returns their operations: the compute roof.
   int64_t (*peak_int8)(int64_t rounds);
 };

@@ -60,6 +60,7 @@ struct QaOptions {
   std::optional<double> min_tokens_per_s;         // finite and above 0: taken as it is
   unsigned n_threads = 0;                         // 0: available_cpus()
   std::uint32_t n_ctx = 0;                        // 0: as `apr run` chooses it
+  TensorType kv_type = TensorType::F16;           // of the fast executor's cache
   std::uint64_t memory_limit_bytes = 0;           // 0: what is free
   std::optional<std::int64_t> local_time;         // for templates that print the date
   MakeExecutor make_executor;                     // empty: the fast executor, which production uses

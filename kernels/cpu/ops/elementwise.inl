@@ -23,15 +23,16 @@ void quantize_activation(const float* __restrict x, int64_t n_groups, int width,
     const bool finite_group = largest < 0x7F800000;
     const float scale = finite_group ? bits_to_float(static_cast<uint32_t>(largest)) / 127.0f : 0.0f;
     const float inverse = scale > 0x1p-126f ? 1.0f / scale : 0.0f;  // a subnormal scale would overflow: the group is 0
+    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, ties to even. Not finite: 0. Small loops, each
+    // of which the compiler makes vectors of.
+    int32_t value[32];
+    for (int i = 0; i < 32; ++i)
+      value[i] = static_cast<int32_t>(float_to_bits(x[i] * inverse + 12582912.0f)) - 0x4B400000;
+    for (int i = 0; i < 32; ++i) value[i] = finite_group ? value[i] : 0;
+    for (int i = 0; i < 32; ++i) q[i] = static_cast<int8_t>(value[i]);
     int sum[2] = {0, 0};
-    for (int h = 0; h < 2; ++h)
-      for (int i = 0; i < 16; ++i) {
-        // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, ties to even. Not finite: 0.
-        const float v = finite_group ? x[16 * h + i] * inverse : 0.0f;
-        const int value = static_cast<int32_t>(float_to_bits(v + 12582912.0f)) - 0x4B400000;
-        q[16 * h + i] = static_cast<int8_t>(value);
-        sum[h] += value;
-      }
+    for (int i = 0; i < 16; ++i) sum[0] += value[i];
+    for (int i = 0; i < 16; ++i) sum[1] += value[16 + i];
     const float nan = bits_to_float(0x7FC00000U);
     *d = finite_group ? scale : nan;
     *s = finite_group ? scale * static_cast<float>(sum[0] + sum[1]) : nan;

@@ -87,14 +87,12 @@ void repack_panel(const uint8_t* rows, int64_t row_stride, int n_rows, int64_t n
   constexpr int groups = groups_of<T>, plane_bytes = T::bits * 4 * L;
   const int64_t n_units = n_cols / (32 * groups);
   if (n_rows < L) __builtin_memset(panel, 0, static_cast<size_t>(n_units * unit_row_bytes<T> * L));
-  for (int r = 0; r < n_rows; ++r) {
-    const uint8_t* block = rows + r * row_stride;
-    uint8_t* to = panel;
-    for (int64_t u = 0; u < n_units; ++u, block += T::block_bytes, to += unit_row_bytes<T> * L) {
+  for (int64_t u = 0; u < n_units; ++u, rows += T::block_bytes, panel += unit_row_bytes<T> * L)
+    for (int r = 0; r < n_rows; ++r) {
       UnitRow row;
-      T::read(block, row);
-      for (int g = 0; g < groups; ++g) store_planes<T::bits, L>(row.q + 32 * g, r, to + g * plane_bytes);
-      uint8_t* at = to + groups * plane_bytes;
+      T::read(rows + r * row_stride, row);
+      for (int g = 0; g < groups; ++g) store_planes<T::bits, L>(row.q + 32 * g, r, panel + g * plane_bytes);
+      uint8_t* at = panel + groups * plane_bytes;
       if constexpr (is_super(T::scale)) {
         constexpr int n_scales = T::scale == Scale::K32 || T::scale == Scale::K32M ? 8 : 16;
         for (int s = 0; s < n_scales; ++s) at[s * L + r] = row.sc[s];
@@ -108,7 +106,6 @@ void repack_panel(const uint8_t* rows, int64_t row_stride, int n_rows, int64_t n
       __builtin_memcpy(at + d_bytes * r, row.d, d_bytes);
       if constexpr (has_min(T::scale)) __builtin_memcpy(at + d_bytes * L + 2 * r, row.m, 2);
     }
-  }
 }
 
 /// The 32 elements of a group as 8 vectors of bytes, as the file's type means them (unsigned).
@@ -175,16 +172,17 @@ struct Columns {
   const int16_t* sums;
 };
 
-/// Exact sum over a group of weight * x.
-template <class V, class T>
-inline __attribute__((always_inline)) typename V::I dot_group(const typename V::I w[8], const int8_t* x,
-                                                              const int16_t* sums) {
+/// Exact sums over a group of weight * x for N columns.
+template <class V, class T, int N>
+inline __attribute__((always_inline)) void dot_group(const typename V::I w[8], const int8_t* x, const int16_t* sums,
+                                                     typename V::I sum[N]) {
   if constexpr (is_signed<T> && !V::unsigned_only) {
-    return V::dot32_signed(w, x);
-  } else if constexpr (offset_of<V, T> == 0) {
-    return V::template dot32<T::bits>(w, x);
+    for (int n = 0; n < N; ++n) sum[n] = V::dot32_signed(w, x + 32 * n);
   } else {
-    return V::template dot32<T::bits>(w, x, -offset_of<V, T> * (sums[0] + sums[1]));
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n)
+      sum[n] = V::splat(offset_of<V, T> == 0 ? 0 : -offset_of<V, T> * (sums[2 * n] + sums[2 * n + 1]));
+    V::template dot32<T::bits, N>(w, x, sum);
   }
 }
 
@@ -232,21 +230,26 @@ inline __attribute__((always_inline)) void step_group(const typename V::I w[8], 
   typename V::I offsets = {};
   if constexpr (halves && T::offset != 0)
     offsets = V::pairs(V::mul(g.sc[0], V::splat(-T::offset)), V::mul(g.sc[1], V::splat(-T::offset)));
+  constexpr int N = C < V::together ? C : V::together;
 #pragma GCC unroll 16
-  for (int c = 0; c < C; ++c) {
-    typename V::I sum;
-    if constexpr (halves) {
-      sum = V::template dot32_scaled<T::bits>(w, x.q + 32 * c, g.sc);
-      if constexpr (T::offset != 0) sum = V::add(sum, V::mul_pairs(offsets, x.sums + 2 * c));
-    } else {
-      sum = dot_group<V, T>(w, x.q + 32 * c, x.sums + 2 * c);
+  for (int first = 0; first < C; first += N) {
+    typename V::I sums[N];
+    if constexpr (halves)
+      V::template dot32_scaled<T::bits, N>(w, x.q + 32 * first, g.sc, sums);
+    else
+      dot_group<V, T, N>(w, x.q + 32 * first, x.sums + 2 * first, sums);
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) {
+      const int c = first + n;
+      typename V::I sum = sums[n];
+      if constexpr (halves && T::offset != 0) sum = V::add(sum, V::mul_pairs(offsets, x.sums + 2 * c));
+      const auto d = V::splat_f(x.d[c]);
+      acc[c] = V::fma(V::to_f(sum), V::mul(g.d, d), acc[c]);
+      if constexpr (T::scale == Scale::D16M16) acc[c] = V::fma(g.m, V::splat_f(x.s[c]), acc[c]);
+      if constexpr (T::scale == Scale::K32M) acc[c] = V::fnma(g.m, V::splat_f(x.s[c]), acc[c]);
+      if constexpr (T::scale == Scale::K16M)
+        acc[c] = V::fnma(V::to_f(V::mul_pairs(g.mn, x.sums + 2 * c)), V::mul(g.m, d), acc[c]);
     }
-    const auto d = V::splat_f(x.d[c]);
-    acc[c] = V::fma(V::to_f(sum), V::mul(g.d, d), acc[c]);
-    if constexpr (T::scale == Scale::D16M16) acc[c] = V::fma(g.m, V::splat_f(x.s[c]), acc[c]);
-    if constexpr (T::scale == Scale::K32M) acc[c] = V::fnma(g.m, V::splat_f(x.s[c]), acc[c]);
-    if constexpr (T::scale == Scale::K16M)
-      acc[c] = V::fnma(V::to_f(V::mul_pairs(g.mn, x.sums + 2 * c)), V::mul(g.m, d), acc[c]);
   }
 }
 
@@ -258,12 +261,6 @@ inline void store_rows(typename V::F acc, int n_rows, float* out) {
   for (int r = 0; r < n_rows; ++r) out[r] = all[r];
 }
 
-/// Bytes ahead that a step asks for: the first block of tokens streams the panel from memory. One token (in two terms:
-/// two columns): 0, the lines of the group itself before their first use, is the best on Zen 4, where the hardware runs
-/// ahead by itself. More columns stay too long at a group for that (docs/profiling.md).
-template <int C>
-constexpr int prefetch_bytes = C <= 2 ? 0 : 4096;
-
 template <class V, class T, int C>
 void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_tokens, int n_rows, float* out,
                       int64_t out_stride) {
@@ -272,14 +269,14 @@ void multiply_columns(const uint8_t* panel, const Activation* a, int64_t t, int 
                a->sums + t * (a->n_cols / 16)};
   typename V::F acc[C];
   for (int c = 0; c < C; ++c) acc[c] = V::splat_f(0.0f);
-  const int64_t n_units = a->n_cols / (32 * groups);
+  const int64_t n_units = a->n_cols / (32 * groups), ahead = a->ahead;
   for (int64_t u = 0; u < n_units; ++u, panel += unit_bytes) {
     const uint8_t* scales = panel + groups * plane_bytes;
 #pragma GCC unroll 1
     for (int k = 0; k < groups; ++k) {
       constexpr int share = unit_bytes / groups;  // spread over the groups: a burst would fill the queue of misses
 #pragma GCC unroll 16
-      for (int b = 0; b < share; b += 64) V::prefetch(panel + k * share + prefetch_bytes<C> + b);
+      for (int b = 0; b < share; b += 64) V::prefetch(panel + k * share + ahead + b);
       typename V::I w[8];
       load_weights<V, T>(panel + k * plane_bytes, w);
       GroupScales<V> g;
@@ -310,36 +307,42 @@ void multiply_panel(const uint8_t* panel, const Activation* a, int64_t t, int wi
 }
 
 // ---- float panels: element k of all rows, then element k + 1. Four partial sums, of the elements k % 4, hide the
-// latency of the FMA for one column; with many columns they run one after the other.
+// latency of the FMA for one column; with many columns they run one after the other, over so few elements at a time
+// that these stay in the first-level cache.
 
 template <class V, class T, int C>
 void multiply_float_columns(const uint8_t* panel, const Activation* a, int64_t t, int n_tokens, int n_rows, float* out,
                             int64_t out_stride) {
   constexpr int step = T::element_bytes * V::lanes;
   constexpr int together = C >= 8 ? 1 : (C == 4 ? 2 : 4);
-  const int64_t whole = a->n_cols / 4 * 4;
+  const int64_t whole = a->n_cols / 4 * 4, ahead = a->ahead, piece = together == 4 ? whole : 256;
   const float* x = a->x + t * a->n_cols;
   typename V::F part[4][C];
-  for (int k = 0; k < 4; k += together) {
-    typename V::F acc[together][C];
-    for (int j = 0; j < together; ++j)
-      for (int c = 0; c < C; ++c) acc[j][c] = V::splat_f(0.0f);
-    for (int64_t i = k; i < whole; i += 4) {
-      if (k == 0)
-        for (int b = 0; b < 4 * step; b += 64) V::prefetch(panel + i * step + prefetch_bytes<C> + b);
+  for (auto& of_k : part)
+    for (auto& sum : of_k) sum = V::splat_f(0.0f);
+  for (int64_t begin = 0; begin < whole; begin += piece) {
+    const int64_t end = whole - begin < piece ? whole : begin + piece;
+    for (int k = 0; k < 4; k += together) {
+      typename V::F acc[together][C];
+      for (int j = 0; j < together; ++j)
+        for (int c = 0; c < C; ++c) acc[j][c] = part[k + j][c];
+      for (int64_t i = begin + k; i < end; i += 4) {
+        if (k == 0)
+          for (int b = 0; b < 4 * step; b += 64) V::prefetch(panel + i * step + ahead + b);
 #pragma GCC unroll 4
-      for (int j = 0; j < together; ++j) {
-        const auto w = T::template load<V>(panel + (i + j) * step);
+        for (int j = 0; j < together; ++j) {
+          const auto w = T::template load<V>(panel + (i + j) * step);
 #pragma GCC unroll 16
-        for (int c = 0; c < C; ++c) acc[j][c] = V::fma(w, V::splat_f(x[(i + j) * C + c]), acc[j][c]);
+          for (int c = 0; c < C; ++c) acc[j][c] = V::fma(w, V::splat_f(x[(i + j) * C + c]), acc[j][c]);
+        }
       }
+      for (int j = 0; j < together; ++j)
+        for (int c = 0; c < C; ++c) part[k + j][c] = acc[j][c];
     }
-    for (int64_t i = whole; k == 0 && i < a->n_cols; ++i)
-      for (int c = 0; c < C; ++c)
-        acc[0][c] = V::fma(T::template load<V>(panel + i * step), V::splat_f(x[i * C + c]), acc[0][c]);
-    for (int j = 0; j < together; ++j)
-      for (int c = 0; c < C; ++c) part[k + j][c] = acc[j][c];
   }
+  for (int64_t i = whole; i < a->n_cols; ++i)
+    for (int c = 0; c < C; ++c)
+      part[0][c] = V::fma(T::template load<V>(panel + i * step), V::splat_f(x[i * C + c]), part[0][c]);
   for (int c = 0; c < C; ++c)
     if (c < n_tokens)
       store_rows<V>(V::add(V::add(part[0][c], part[1][c]), V::add(part[2][c], part[3][c])), n_rows,
@@ -367,8 +370,8 @@ template <class T, int L>
 void repack_float_panel(const uint8_t* rows, int64_t row_stride, int n_rows, int64_t n_cols, uint8_t* panel) {
   constexpr int bytes = T::element_bytes;
   if (n_rows < L) __builtin_memset(panel, 0, static_cast<size_t>(n_cols * bytes * L));
-  for (int r = 0; r < n_rows; ++r)
-    for (int64_t i = 0; i < n_cols; ++i)
+  for (int64_t i = 0; i < n_cols; ++i)
+    for (int r = 0; r < n_rows; ++r)
       __builtin_memcpy(panel + (i * L + r) * bytes, rows + r * row_stride + i * bytes, bytes);
 }
 

@@ -4,9 +4,10 @@ namespace apr::kernels {
 namespace {
 
 /// Reads `bytes` (a multiple of 64) once; the result depends on every one.
-uint64_t read_all(const uint8_t* bytes, int64_t n) {
+uint64_t read_all(const uint8_t* bytes, int64_t n, int64_t ahead) {
   uint64_t lanes[8] = {};
   for (int64_t i = 0; i < n; i += 64) {
+    __builtin_prefetch(bytes + i + ahead);
     uint64_t line[8];
     __builtin_memcpy(line, bytes + i, 64);
     for (int k = 0; k < 8; ++k) lanes[k] ^= line[k];

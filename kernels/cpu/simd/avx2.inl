@@ -57,18 +57,17 @@ struct Avx2Vec {
     }
     return sum;
   }
-  template <int Bits>
-  APR_INLINE I dot32(const I w[8], const int8_t* x) {
-    return dot_scaled<Bits, 8>(w, x, _mm256_set1_epi16(1));
+  static constexpr int together = 1;
+  template <int Bits, int N>
+  APR_INLINE void dot32(const I w[8], const int8_t* x, I sum[N]) {
+    for (int n = 0; n < N; ++n)
+      sum[n] = _mm256_add_epi32(sum[n], dot_scaled<Bits, 8>(w, x + 32 * n, _mm256_set1_epi16(1)));
   }
-  template <int Bits>
-  APR_INLINE I dot32(const I w[8], const int8_t* x, int32_t start) {
-    return _mm256_add_epi32(dot32<Bits>(w, x), _mm256_set1_epi32(start));
-  }
-  template <int Bits>
-  APR_INLINE I dot32_scaled(const I w[8], const int8_t* x, const I sc[2]) {
-    return _mm256_add_epi32(dot_scaled<Bits, 4>(w, x, pairs(sc[0], sc[0])),
-                            dot_scaled<Bits, 4>(w + 4, x + 16, pairs(sc[1], sc[1])));
+  template <int Bits, int N>
+  APR_INLINE void dot32_scaled(const I w[8], const int8_t* x, const I sc[2], I sum[N]) {
+    for (int n = 0; n < N; ++n, x += 32)
+      sum[n] = _mm256_add_epi32(dot_scaled<Bits, 4>(w, x, pairs(sc[0], sc[0])),
+                                dot_scaled<Bits, 4>(w + 4, x + 16, pairs(sc[1], sc[1])));
   }
   // |w| * (x with the sign of w): 2 * 128 * 127 = 32512 fits.
   APR_INLINE I dot32_signed(const I w[8], const int8_t* x) {

@@ -46,20 +46,34 @@ struct Avx512Vec {
   APR_INLINE I mul_pairs(I a, const int16_t* two) { return _mm512_madd_epi16(a, splat2(two)); }
 #if defined(__AVX512VNNI__)
   static constexpr bool unsigned_only = true;  // vpdpbusd takes one unsigned and one signed operand
-  template <int Bits>
-  APR_INLINE I dot32(const I w[8], const int8_t* x, int32_t start = 0) {
-    I sum = _mm512_set1_epi32(start);
-    for (int i = 0; i < 8; ++i) sum = _mm512_dpbusd_epi32(sum, w[i], splat4(x + 4 * i));
-    return sum;
+  /// sum += w * x of the 4 bytes at x for every lane. In assembly, because gcc 12 has no such operand for the
+  /// intrinsic: a register for each would cost the kernels of many columns what their sums need.
+  APR_INLINE void add_dot4(I& sum, I w, const int8_t* x) {
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*reinterpret_cast<const int8_t(*)[4]>(x)));
   }
-  template <int Bits>
-  APR_INLINE I dot32_scaled(const I w[8], const int8_t* x, const I sc[2]) {
-    I a = _mm512_setzero_si512(), b = a;
-    for (int i = 0; i < 4; ++i) {
-      a = _mm512_dpbusd_epi32(a, w[i], splat4(x + 4 * i));
-      b = _mm512_dpbusd_epi32(b, w[i + 4], splat4(x + 16 + 4 * i));
-    }
-    return _mm512_add_epi32(_mm512_mullo_epi32(a, sc[0]), _mm512_mullo_epi32(b, sc[1]));
+  static constexpr int together = 2;
+  template <int Bits, int N>
+  APR_INLINE void dot32(const I w[8], const int8_t* x, I sum[N]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i)
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) add_dot4(sum[n], w[i], x + 32 * n + 4 * i);
+  }
+  template <int Bits, int N>
+  APR_INLINE void dot32_scaled(const I w[8], const int8_t* x, const I sc[2], I sum[N]) {
+    I half[2][N];
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) half[0][n] = half[1][n] = _mm512_setzero_si512();
+#pragma GCC unroll 8
+    for (int i = 0; i < 4; ++i)
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) {
+        add_dot4(half[0][n], w[i], x + 32 * n + 4 * i);
+        add_dot4(half[1][n], w[i + 4], x + 32 * n + 16 + 4 * i);
+      }
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n)
+      sum[n] = _mm512_add_epi32(_mm512_mullo_epi32(half[0][n], sc[0]), _mm512_mullo_epi32(half[1][n], sc[1]));
   }
 #else
   static constexpr bool unsigned_only = false;
@@ -81,15 +95,17 @@ struct Avx512Vec {
     }
     return sum;
   }
-  template <int Bits>
-  APR_INLINE I dot32(const I w[8], const int8_t* x, int32_t start = 0) {
-    const I sum = dot_scaled<Bits, 8>(w, x, _mm512_set1_epi16(1));
-    return start == 0 ? sum : _mm512_add_epi32(sum, _mm512_set1_epi32(start));
+  static constexpr int together = 1;
+  template <int Bits, int N>
+  APR_INLINE void dot32(const I w[8], const int8_t* x, I sum[N]) {
+    for (int n = 0; n < N; ++n)
+      sum[n] = _mm512_add_epi32(sum[n], dot_scaled<Bits, 8>(w, x + 32 * n, _mm512_set1_epi16(1)));
   }
-  template <int Bits>
-  APR_INLINE I dot32_scaled(const I w[8], const int8_t* x, const I sc[2]) {
-    return _mm512_add_epi32(dot_scaled<Bits, 4>(w, x, pairs(sc[0], sc[0])),
-                            dot_scaled<Bits, 4>(w + 4, x + 16, pairs(sc[1], sc[1])));
+  template <int Bits, int N>
+  APR_INLINE void dot32_scaled(const I w[8], const int8_t* x, const I sc[2], I sum[N]) {
+    for (int n = 0; n < N; ++n, x += 32)
+      sum[n] = _mm512_add_epi32(dot_scaled<Bits, 4>(w, x, pairs(sc[0], sc[0])),
+                                dot_scaled<Bits, 4>(w + 4, x + 16, pairs(sc[1], sc[1])));
   }
   // |w| * (x with the sign of w): 2 * 128 * 127 = 32512 fits.
   APR_INLINE I dot32_signed(const I w[8], const int8_t* x) {

@@ -55,22 +55,24 @@ struct PortableVec {
     return a;
   }
   /// Sum of w * x over `count` elements from `first` on, w unsigned: exact.
-  static I dot_unsigned(const I* w, const int8_t* x, int first, int count, int32_t start) {
-    I r = splat(start);
+  static I dot_unsigned(const I* w, const int8_t* x, int first, int count) {
+    I r = splat(0);
     for (int i = 0; i < N; ++i)
       for (int k = first; k < first + count; ++k)
         r.v[i] += static_cast<int32_t>((static_cast<uint32_t>(w[k / 4].v[i]) >> (8 * (k % 4))) & 0xFF) * x[k];
     return r;
   }
-  /// start + the sum over 32 weights (8 dwords) of w * x, w unsigned below 2^Bits, exact.
-  template <int Bits>
-  static I dot32(const I w[8], const int8_t* x, int32_t start = 0) {
-    return dot_unsigned(w, x, 0, 32, start);
+  static constexpr int together = 1;  // columns whose sums run side by side
+  /// sum[n] += w * x over 32 weights (8 dwords), w unsigned below 2^Bits, exact; for C columns, 32 bytes of x each.
+  template <int Bits, int C>
+  static void dot32(const I w[8], const int8_t* x, I sum[C]) {
+    for (int n = 0; n < C; ++n) sum[n] = add(sum[n], dot_unsigned(w, x + 32 * n, 0, 32));
   }
-  /// The same with a factor for each half of 16.
-  template <int Bits>
-  static I dot32_scaled(const I w[8], const int8_t* x, const I sc[2]) {
-    return add(mul(dot_unsigned(w, x, 0, 16, 0), sc[0]), mul(dot_unsigned(w, x, 16, 16, 0), sc[1]));
+  /// sum[n] = the same with a factor for each half of 16.
+  template <int Bits, int C>
+  static void dot32_scaled(const I w[8], const int8_t* x, const I sc[2], I sum[C]) {
+    for (int n = 0; n < C; ++n, x += 32)
+      sum[n] = add(mul(dot_unsigned(w, x, 0, 16), sc[0]), mul(dot_unsigned(w, x, 16, 16), sc[1]));
   }
   /// The sum over 32 signed weights.
   static I dot32_signed(const I w[8], const int8_t* x) {

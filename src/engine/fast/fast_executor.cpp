@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <limits>
 
 #include "apr/core/huge_pages.h"
 
@@ -36,6 +38,49 @@ FastExecutor::FastExecutor(const model::Plan& plan, const ExecutorOptions& optio
   ThreadPool pool(options_.n_threads);
   weights_.load(pool);
   team_ = std::make_unique<WorkerTeam>(options_.n_threads);
+  choose_ahead();
+}
+
+/// How far ahead a machine likes to be asked for weights is tried out: one token over pieces of them, each read once.
+/// Small models keep the default, because their pieces may stand in a cache. No bit of a result depends on it.
+void FastExecutor::choose_ahead() {
+  constexpr std::int64_t kAhead[] = {4096, 0, 1024, 8192};  // the first unless another is clearly better
+  constexpr std::size_t kCandidates = std::size(kAhead), kRounds = 3, kPieceBytes = 6 << 20;
+  struct Panel {
+    const FastMatrix* matrix;
+    std::int64_t index;
+  };
+  std::vector<Panel> panels;
+  std::vector<std::size_t> pieces = {0};  // where they begin, and the end of the last
+  std::uint64_t bytes = 0;
+  for (const FastMatrix& m : weights_.matrices())
+    for (std::int64_t i = 0; m.repacked && i < m.n_panels && pieces.size() <= kCandidates * kRounds; ++i) {
+      panels.push_back({&m, i});
+      bytes += m.panel_bytes;
+      if (bytes >= pieces.size() * kPieceBytes) pieces.push_back(panels.size());
+    }
+  if (pieces.size() <= kCandidates * kRounds) return;
+  double best[kCandidates];
+  std::fill(std::begin(best), std::end(best), std::numeric_limits<double>::infinity());
+  for (std::size_t piece = 0; piece < kCandidates * kRounds; ++piece) {
+    const auto begin = Clock::now();
+    team_->run([&](unsigned thread) {
+      const auto first = static_cast<std::int64_t>(pieces[piece]), last = static_cast<std::int64_t>(pieces[piece + 1]);
+      const Share share = share_of(last - first, {thread, team_->size()});
+      float out[kernels::max_lanes];
+      for (std::int64_t i = first + share.begin; i < first + share.end; ++i) {
+        const auto [m, index] = panels[static_cast<std::size_t>(i)];
+        kernels::Activation zeros = activation(rounded_, row(0, 0), m->weight->n_cols);
+        zeros.ahead = kAhead[piece % kCandidates];
+        m->kernel->multiply(weights_.panel(*m, index), &zeros, 0, 1, 1, ops_.lanes, out, ops_.lanes);
+      }
+    });
+    double& least = best[piece % kCandidates];
+    least = std::min(least, std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+  constexpr double kClearly = 0.97;
+  const auto* most = std::min_element(std::begin(best), std::end(best));
+  if (*most < kClearly * best[0]) ahead_ = kAhead[most - std::begin(best)];
 }
 
 void FastExecutor::plan_memory() {

@@ -85,6 +85,7 @@ class FastExecutor final : public Executor {
 
   void plan_memory();
   void allocate();
+  void choose_ahead();
   void make_rope_tables();
   void make_tiles();
   /// The first value that is not finite is looked for in the logits, or where none are wanted in the last keys and
@@ -157,6 +158,7 @@ class FastExecutor final : public Executor {
   MemoryPlan memory_;
   std::unique_ptr<WorkerTeam> team_;
   OpObserver* observer_ = nullptr;
+  std::int64_t ahead_ = 4096;          // kernels::Activation::ahead of one token
   std::vector<std::uint32_t> n_past_;  // by sequence
   BatchRows batch_;                    // of the running call
   std::vector<Tile> tiles_;
@@ -177,6 +179,9 @@ class FastExecutor final : public Executor {
     void resize(std::size_t n) { q.resize(n), scale.resize(n / 32), sum.resize(n / 32), sums16.resize(n / 16); }
   };
   Term rounded_, remainder_;
+  [[nodiscard]] static kernels::Activation activation(const Term& t, const float* x, std::int64_t n_cols) {
+    return {x, t.q.data(), t.scale.data(), t.sum.data(), t.sums16.data(), n_cols};
+  }
   std::unique_ptr<std::uint8_t[], void (*)(std::uint8_t*)> cache_memory_;
   std::uint8_t* cache_ = nullptr;              // [sequence][layer][kv head] as kv_head() cuts it
   std::uint64_t head_bytes_ = 0;               // of the cache

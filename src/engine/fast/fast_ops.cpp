@@ -135,10 +135,8 @@ void FastExecutor::mat_mul(const Op& op, std::int64_t n_rows, Worker w, Counter*
 void FastExecutor::mat_mul_panels(const Op& op, std::int64_t n_rows, Share panels, Worker w) {
   const FastMatrix& m = weights_.matrix(op.weight);
   const float* x = n_rows > 1 ? transposed_.data() : row(op.in, 0);
-  const auto activation = [&](const Term& t) {
-    return kernels::Activation{x, t.q.data(), t.scale.data(), t.sum.data(), t.sums16.data(), op.n_in};
-  };
-  const kernels::Activation rounded = activation(rounded_), remainder = activation(remainder_);
+  kernels::Activation rounded = activation(rounded_, x, op.n_in), remainder = activation(remainder_, x, op.n_in);
+  if (n_rows == 1) rounded.ahead = remainder.ahead = ahead_;
   const bool two_terms = options_.two_terms && takes_two_terms(op, weights_);
   float second[kernels::max_block_cols * kernels::max_lanes];
   const float* bias = weights_.vector(op.bias);

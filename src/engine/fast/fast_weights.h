@@ -37,6 +37,8 @@ class FastWeights {
   [[nodiscard]] const FastMatrix& matrix(std::int32_t weight) const {
     return matrices_[static_cast<std::size_t>(weight)];
   }
+  /// By weight; kernel null for vectors.
+  [[nodiscard]] std::span<const FastMatrix> matrices() const noexcept { return matrices_; }
   /// A norm's weight or a bias as f32, or null.
   [[nodiscard]] const float* vector(std::int32_t weight) const;
   [[nodiscard]] const std::uint8_t* panel(const FastMatrix& m, std::int64_t index) const noexcept {
@@ -51,7 +53,7 @@ class FastWeights {
  private:
   const model::Plan& plan_;
   const kernels::OpKernels& ops_;
-  std::vector<FastMatrix> matrices_;         // by weight; kernel null for vectors
+  std::vector<FastMatrix> matrices_;         // by weight
   std::vector<std::vector<float>> vectors_;  // by weight; empty for matrices
   std::unique_ptr<std::uint8_t[], void (*)(std::uint8_t*)> arena_;
   std::uint64_t arena_bytes_ = 0, mapped_bytes_ = 0;

@@ -131,6 +131,16 @@ TEST_F(QaCommandTest, ExactAndThreadsAreUsed) {
   EXPECT_THAT(message.get<std::string>(), HasSubstr("1 instead of 3 threads"));
   const auto load = gate(apr_json({"qa", path_, "--only", "load", "--ctx", "64"}, 0), "load")["message"];
   EXPECT_THAT(load.get<std::string>(), HasSubstr("64 tokens"));
+  EXPECT_THAT(load.get<std::string>(), HasSubstr("in F16 for"));
+}
+
+TEST_F(QaCommandTest, TheTypeOfTheCacheIsJudged) {
+  write();
+  const auto document = apr_json({"qa", path_, "--kv-type", "q8_0", "--skip", "throughput"}, 0);
+  EXPECT_THAT(gate(document, "load")["message"].get<std::string>(), HasSubstr("in Q8_0 for"));
+  EXPECT_EQ(gate(document, "golden")["verdict"], "pass");
+  EXPECT_EQ(apr_command({"qa", path_, "--kv-type", "q8_0", "--exact"}).status, 2);
+  EXPECT_EQ(apr_command({"qa", path_, "--kv-type", "q4_0"}).status, 2);
 }
 
 }  // namespace

@@ -173,6 +173,30 @@ TEST(Sampler, GreedyTakesTheLargestAndTheFirstOfEquals) {
   EXPECT_EQ(penalised.sample(std::vector<float>{1, 5, 5, -1}), 2);
 }
 
+TEST(Sampler, GreedyReadsLogitsAsTheOtherStepsDo) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  SamplerOptions greedy, first_of_all = plain();
+  greedy.temperature = 0;
+  first_of_all.top_k = 1;
+  std::mt19937 random(11);
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<float> logits(1 + random() % 40);
+    for (float& v : logits)  // few values, so that many are equal; zeros of both signs; banned tokens
+      v = random() % 4 == 0 ? -kInf
+                            : static_cast<float>(static_cast<int>(random() % 5) - 4) * (random() % 2 ? 0.0F : 1.0F);
+    logits[random() % logits.size()] = -0.0F;
+    greedy.repeat_penalty = round % 2 == 0 ? 1 : 1.5;  // without and with a copy of the vocabulary
+    first_of_all.repeat_penalty = greedy.repeat_penalty;
+    Sampler a(greedy), b(first_of_all);
+    for (int i = 0; i < 3; ++i) {
+      const auto token = static_cast<std::int32_t>(random() % logits.size());
+      a.accept(token);
+      b.accept(token);
+    }
+    EXPECT_EQ(a.sample(logits), b.sample(logits)) << round;
+  }
+}
+
 TEST(Sampler, DrawsFollowTheProbabilities) {
   const std::vector<float> logits = {0, 1, 2, -1};
   Sampler sampler(plain());
