@@ -5,7 +5,7 @@
 #   --threads "L"  thread counts ("1 2")
 #   --prompt N     tokens of the prefill (512)
 #   --generate N   tokens decoded one by one (64)
-#   --depth N      tokens in the cache before them (0)
+#   --depth N      tokens in the cache before them (0); above 0 only decoding is compared
 #   --isa NAME     instruction set of apr (the best)
 #   --first-token  also the time of a whole process from its start to one token behind a short prompt, page cache warm
 #   --flash LIST   flash attention of llama.cpp: off, on or both, of which the better counts ("off,on")
@@ -73,8 +73,8 @@ for model in "${models[@]}"; do
     for ((r = 0; r < rounds; ++r)); do
       ${QUIET:-} "$apr" profile "$model" --json --threads "$t" "${isa[@]}" --prompt "$prompt" --prompt-passes 3 \
         --depth "$depth" --passes "$generate" --ctx "$ctx" >"$out/apr.$r.json"
-      ${QUIET:-} "$peer/llama-bench" -m "$model" -t "$t" -p "$prompt" -n "$generate" -d "$depth" -fa "$flash" -r 1 -o json \
-        >"$out/peer.$r.json" 2>"$out/peer.log"
+      ${QUIET:-} "$peer/llama-bench" -m "$model" -t "$t" -p $((depth > 0 ? 0 : prompt)) -n "$generate" -d "$depth" -fa "$flash" \
+        -r 1 -o json >"$out/peer.$r.json" 2>"$out/peer.log"
     done
     rm -f "$out"/{apr,peer}.first
     for ((r = 0; r < first_token * rounds; ++r)); do
