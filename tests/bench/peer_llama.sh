@@ -8,6 +8,7 @@
 #   --depth N      tokens in the cache before them (0); above 0 only decoding is compared
 #   --isa NAME     instruction set of apr (the best)
 #   --first-token  also the time of a whole process from its start to one token behind a short prompt, page cache warm
+#   --no-exact     without the tokens of the exact executor, which takes minutes for a large model
 #   --flash LIST   flash attention of llama.cpp: off, on or both, of which the better counts ("off,on")
 #   --peer FOLDER  programs of llama.cpp; default: $APR_PEER, else built in $XDG_CACHE_HOME/apr-peer, outside the tree
 # Environment: APR (build/release/bin/apr); QUIET, a command put before every measured program, e.g. one that waits until the
@@ -17,7 +18,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 apr=${APR:-$root/build/release/bin/apr}
-peer=${APR_PEER:-} first_token=0 rounds=5 threads="1 2" prompt=512 generate=64 depth=0 flash=off,on isa=() models=()
+peer=${APR_PEER:-} first_token=0 kinds="fast exact" rounds=5 threads="1 2" prompt=512 generate=64 depth=0 flash=off,on isa=() models=()
 while [ $# -gt 0 ]; do
   case $1 in
     --rounds) rounds=$2; shift ;;
@@ -26,6 +27,7 @@ while [ $# -gt 0 ]; do
     --generate) generate=$2; shift ;;
     --depth) depth=$2; shift ;;
     --first-token) first_token=1 ;;
+    --no-exact) kinds=fast ;;
     --isa) isa=(--isa "$2"); shift ;;
     --flash) flash=$2; shift ;;
     --peer) peer=$2; shift ;;
@@ -34,7 +36,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ ${#models[@]} -gt 0 ] || { sed -n 3,16p "$0" >&2; exit 2; }
+[ ${#models[@]} -gt 0 ] || { sed -n 3,17p "$0" >&2; exit 2; }
 
 # build_peer FOLDER: the newest source package of llama.cpp, for this CPU, outside the tree. Once, some minutes.
 build_peer() {
@@ -81,7 +83,8 @@ for model in "${models[@]}"; do
       timed "$out/apr.first" "$apr" run "$model" --raw Hello -n 1 --temp 0 --ctx 512 --threads "$t" "${isa[@]}"
       timed "$out/peer.first" "$peer/llama-completion" -m "$model" -p Hello -n 1 --temp 0 -c 512 -t "$t" -no-cnv --no-warmup
     done
-    for kind in fast exact; do
+    rm -f "$out"/{fast,exact}.json
+    for kind in $kinds; do
       flag=(); [ $kind = exact ] && flag=(--exact)
       "$apr" run "$model" --raw "The quick brown fox" -n 8 --temp 0 --threads "$t" "${isa[@]}" "${flag[@]}" --json >"$out/$kind.json"
     done
