@@ -59,8 +59,7 @@ void append_findings(std::string& out, const Style& style, const std::vector<Fin
   for (const Finding& f : findings)
     if (++per_rule[f.rule] <= kShownPerRule || is_general(f)) append_finding(out, style, f, several_files);
   for (const auto& [rule, n] : per_rule)
-    if (n > kShownPerRule)
-      style.append(out, Role::Dim, fmt::format("  of {}: {} in all, --json lists them\n", escaped(rule), n));
+    if (n > kShownPerRule) style.append(out, Role::Dim, fmt::format("  of {}: --json lists {}\n", escaped(rule), n));
 }
 
 }  // namespace apr::cli

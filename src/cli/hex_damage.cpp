@@ -18,7 +18,6 @@ using inspect::DamageRange;
 using inspect::DamageReport;
 
 constexpr std::uint64_t kShown = 20;  // ranges, without --limit; JSON has all
-constexpr std::uint64_t kMostShown = 1U << 20;
 
 void put(Json& json, const DamageReport& report, const format::ModelFile& model, std::uint64_t limit) {
   json["n_bytes"] = report.n_bytes;
@@ -119,13 +118,13 @@ Finding finding_of(const DamageRange& r, const format::ModelFile& model) {
 }
 
 int run_damage(HexRun& run) {
-  const std::uint64_t limit = run.shared.limit_or(kShown, kMostShown);
+  const std::uint64_t limit = run.shared.limit_or(kShown, UINT64_MAX);
   Progress progress(run.context, "scanning", Progress::Unit::Bytes);
   const DamageReport report = inspect::damage_report(*run.model, run.context.globals.threads, progress.callback());
   if (run.wants_json()) {
     for (const DamageRange& r : report.ranges)
       if (r.suspicious) run.context.findings.push_back(finding_of(r, *run.model));
-    put(run.json, report, *run.model, run.shared.limit ? limit : kMostShown);
+    put(run.json, report, *run.model, run.shared.limit.value_or(UINT64_MAX));
   } else {
     if (run.first) append_title(run.text, run.context.style, *run.model);
     append(run.text, run.context.style, report, *run.model, limit);

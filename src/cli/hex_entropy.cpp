@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "apr/core/text.h"
 #include "apr/inspect/scan.h"
@@ -16,10 +17,9 @@ namespace {
 
 using inspect::EntropyReport;
 
-constexpr std::uint64_t kShown = 20;  // anomalies and fields, without --limit
-constexpr std::uint64_t kMostShown = 1U << 20;
+constexpr std::uint64_t kShown = 20;  // anomalies, fields and windows, without --limit
 
-void put(Json& json, const EntropyReport& report, const format::ModelFile& model, std::uint64_t limit) {
+void put(Json& json, const EntropyReport& report, const format::ModelFile& model, std::uint64_t limit, bool windows) {
   json["unit"] = "bits per byte, high and low nibble";
   json["window_bytes"] = inspect::kWindowBytes;
   json["n_bytes"] = report.n_bytes;
@@ -66,6 +66,17 @@ void put(Json& json, const EntropyReport& report, const format::ModelFile& model
     entry["field"] = a.field.empty() ? Json(nullptr) : Json(a.field);
     put_place(entry, a.place, model);
     json["anomalies"].push_back(std::move(entry));
+  }
+  if (!windows) return;
+  json["n_windows"] = report.windows.size();
+  json["windows"] = Json::array();
+  for (std::size_t i = 0; i < std::min<std::uint64_t>(limit, report.windows.size()); ++i) {
+    const inspect::WindowEntropy& w = report.windows[i];
+    Json entry{{"file_index", w.file_index}, {"offset", w.offset}};
+    put_number(entry, "bits_per_byte", w.bits_per_byte);
+    entry["tensor_index"] = w.tensor ? Json(*w.tensor) : Json(nullptr);
+    entry["stands_out"] = w.stands_out;
+    json["windows"].push_back(std::move(entry));
   }
 }
 
@@ -132,23 +143,44 @@ void append_anomalies(std::string& out, const Style& style, const EntropyReport&
   append_cut(out, report.anomalies.size(), limit, "anomalies");
 }
 
-int run_entropy(HexRun& run) {
-  const std::uint64_t limit = run.shared.limit_or(kShown, kMostShown);
+void append_windows(std::string& out, const Style& style, const EntropyReport& report, const format::ModelFile& model,
+                    std::uint64_t limit) {
+  append_heading(out, style, "WINDOWS", fmt::format("{}; * stands out", grouped(report.windows.size())));
+  Table table({{"offset"}, {"bits", Align::Right}, {""}, {"where"}});
+  for (std::size_t i = 0; i < std::min<std::uint64_t>(limit, report.windows.size()); ++i) {
+    const inspect::WindowEntropy& w = report.windows[i];
+    table.add({{offset_text(w.offset), Role::Offset},
+               {fmt::format("{:.3f}", w.bits_per_byte), w.stands_out ? Role::Warning : Role::Number},
+               {w.stands_out ? "*" : ""},
+               {w.tensor ? escaped(model.tensors[*w.tensor].name, 80) : "-", Role::Name}});
+  }
+  table.append_to(out, style);
+  append_cut(out, report.windows.size(), limit, "windows");
+}
+
+int run_entropy(bool windows, HexRun& run) {
+  const std::uint64_t limit = run.shared.limit_or(kShown, UINT64_MAX);
   Progress progress(run.context, "counting", Progress::Unit::Bytes);
-  const EntropyReport report = inspect::entropy_report(*run.model, run.context.globals.threads, progress.callback());
+  const EntropyReport report =
+      inspect::entropy_report(*run.model, run.context.globals.threads, progress.callback(), windows);
   if (run.wants_json()) {
-    put(run.json, report, *run.model, run.shared.limit ? limit : kMostShown);
+    put(run.json, report, *run.model, run.shared.limit.value_or(UINT64_MAX), windows);
     return 0;
   }
   if (run.first) append_title(run.text, run.context.style, *run.model);
   append_regions(run.text, run.context.style, report);
   append_fields(run.text, run.context.style, report, limit);
   append_anomalies(run.text, run.context.style, report, *run.model, limit);
+  if (windows) append_windows(run.text, run.context.style, report, *run.model, limit);
   return 0;
 }
 
 }  // namespace
 
-HexModeRun setup_hex_entropy(HexFlags&) { return run_entropy; }
+HexModeRun setup_hex_entropy(HexFlags& flags) {
+  auto windows = std::make_shared<bool>(false);
+  flags.own(flags.app.add_flag("--windows", *windows, "Also list every window of 4 KiB"));
+  return [windows](HexRun& run) { return run_entropy(*windows, run); };
+}
 
 }  // namespace apr::cli

@@ -33,7 +33,7 @@ void put_place(Json& object, const inspect::TensorPlace& place, const format::Mo
 }
 
 void append_cut(std::string& out, std::size_t n, std::uint64_t limit, std::string_view what) {
-  if (n > limit) out += fmt::format("  … {} more {}; --limit shows more\n", grouped(n - limit), what);
+  if (n > limit) out += fmt::format("  … {} more {}; --all shows them\n", grouped(n - limit), what);
 }
 
 }  // namespace apr::cli

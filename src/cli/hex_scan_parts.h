@@ -11,7 +11,7 @@ namespace apr::cli {
 [[nodiscard]] std::string place_text(const inspect::TensorPlace& place, const format::ModelFile& model);
 /// tensor, tensor_index, first_block, last_block, first_row, last_row.
 void put_place(Json& object, const inspect::TensorPlace& place, const format::ModelFile& model);
-/// "  … 12 more anomalies; --limit shows more", when the list was cut.
+/// "  … 12 more anomalies; --all shows them", when the list was cut.
 void append_cut(std::string& out, std::size_t n, std::uint64_t limit, std::string_view what);
 
 }  // namespace apr::cli

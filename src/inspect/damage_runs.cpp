@@ -124,7 +124,8 @@ void find_runs(const DamageContext& context) {
   for (const TensorScan& tensor : context.scan.tensors) {
     if (context.full()) return;
     for_each_run(tensor, kScreened, 1, [&](std::size_t first, std::size_t last) {
-      const DataRange range = data_range(tensor, first, last);
+      DataRange range = data_range(tensor, first, last);  // its last unit may reach into the next window
+      range.end = std::min<std::uint64_t>(range.end + tensor.target.layout->unit_bytes, tensor.target.data.size());
       const Search search{context, tensor, tensor.target.data, range.begin, range.end};
       search.constants();
       if (tensor.target.row_bytes == 0) {  // a vector may well be constant

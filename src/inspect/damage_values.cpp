@@ -19,7 +19,7 @@ constexpr std::size_t kMostValuesOfWindow = 16;  // more are no single fault
 /// A float of a tensor: a scale of a block, or an element of a plain type.
 struct Place {
   std::uint64_t offset = 0;  // in the tensor's data
-  std::uint64_t unit = 0;
+  std::size_t scale = 0;     // in ScanLayout::scales
   std::uint32_t width = 0;
   FieldEncoding encoding = FieldEncoding::F32;
   std::string_view field;  // empty: an element
@@ -52,10 +52,12 @@ void for_each_float(const TensorScan& tensor, std::size_t window, const Body& bo
   const DataRange range = data_range(tensor, window, window);
   const std::uint64_t unit = layout.unit_bytes;
   for (std::uint64_t u = (range.begin + unit - 1) / unit; u < tensor.target.n_units && u * unit < range.end; ++u) {
-    if (layout.float_bits > 0) body(Place{u * unit, u, layout.unit_bytes, plain_encoding(layout), {}});
-    for (const ScanScale& scale : layout.scales)
+    if (layout.float_bits > 0) body(Place{u * unit, 0, layout.unit_bytes, plain_encoding(layout), {}});
+    for (std::size_t s = 0; s < layout.scales.size(); ++s) {
+      const ScanScale& scale = layout.scales[s];
       for (std::uint32_t i = 0; i < scale.count; ++i)
-        body(Place{u * unit + scale.offset + i * scale.width(), u, scale.width(), scale.encoding, scale.name});
+        body(Place{u * unit + scale.offset + i * scale.width(), s, scale.width(), scale.encoding, scale.name});
+    }
   }
 }
 
@@ -81,12 +83,18 @@ class BadValues {
   }
 
   void outliers(const GroupScan& group) const {
+    const std::size_t n_scales = group.layout->float_bits > 0 ? 1 : group.layout->scales.size();
+    for (std::size_t s = 0; s < n_scales; ++s) outliers(group, s);
+  }
+
+ private:
+  /// Of one scale: a scale and the scale of the minima are octaves apart.
+  void outliers(const GroupScan& group, std::size_t scale) const {
     const ScanLayout& layout = *group.layout;
-    if (layout.float_bits == 0 && layout.scales.empty()) return;
     std::vector<std::uint32_t> peaks;
     for (const std::size_t t : group.members)
       for (const WindowRecord& w : context_.scan.tensors[t].windows)
-        if (w.n_units > 0) peaks.push_back(w.peak);
+        if (w.n_units > 0) peaks.push_back(peak_of(w, layout, scale));
     if (peaks.size() < kFewestWindows) return;
     std::sort(peaks.begin(), peaks.end());
     const std::uint32_t median = peaks[peaks.size() / 2], high = peaks[peaks.size() * 9 / 10];
@@ -96,23 +104,24 @@ class BadValues {
     for (const std::size_t t : group.members) {
       const TensorScan& tensor = context_.scan.tensors[t];
       for (std::size_t w = 0; w < tensor.windows.size() && !context_.full(); ++w)
-        if (tensor.windows[w].peak > limit) outlier(tensor, w, limit, high);
+        if (peak_of(tensor.windows[w], layout, scale) > limit) outlier(tensor, w, scale, limit, high);
     }
   }
 
- private:
   static std::string what(const Place& place, std::size_t n) {
     return place.field.empty()
                ? fmt::format("{} {}", n, n == 1 ? "weight" : "weights")
                : fmt::format("{} of {}", n == 1 ? std::string("one value") : fmt::format("{} values", n), place.field);
   }
 
-  void outlier(const TensorScan& tensor, std::size_t window, std::uint32_t limit, std::uint32_t high) const {
+  void outlier(const TensorScan& tensor, std::size_t window, std::size_t scale, std::uint32_t limit,
+               std::uint32_t high) const {
     const DataRange range = data_range(tensor, window, window);
     if (context_.explained(tensor, range.begin, range.end) > 0) return;
     std::vector<Place> above;
     double most = 0;
     for_each_float(tensor, window, [&](const Place& place) {
+      if (place.scale != scale) return;
       const std::byte* at = tensor.target.data.data() + place.offset;
       std::uint32_t magnitude = 0;
       if (!place.field.empty()) {

@@ -25,13 +25,16 @@ AnomalyKind kind_of(unsigned flags, double lowest, double usual) {
   return (flags & kNotFinite) != 0 ? AnomalyKind::NonFinite : AnomalyKind::Repeats;
 }
 
+/// Flags that make a window an anomaly. A vector is short and unlike its neighbours: only what no weights have counts
+/// there.
+unsigned anomaly_flags(const TensorScan& tensor) {
+  return tensor.target.row_bytes > 0 ? kScreened | kDiverges | kScalesOff | kNotFinite : 0U + kNotFinite;
+}
+
 void add_anomalies(const format::ModelFile& model, const ScanData& scan, const TensorScan& tensor,
                    std::vector<Anomaly>& anomalies) {
   const double usual = median_entropy(tensor);
-  // A vector is short and unlike its neighbours: only what no weights have counts there.
-  const unsigned flags =
-      tensor.target.row_bytes > 0 ? kScreened | kDiverges | kScalesOff | kNotFinite : 0U + kNotFinite;
-  for_each_run(tensor, flags, 0, [&](std::size_t first, std::size_t last) {
+  for_each_run(tensor, anomaly_flags(tensor), 0, [&](std::size_t first, std::size_t last) {
     const DataRange range = data_range(tensor, first, last);
     Anomaly anomaly;
     anomaly.file_index = tensor.file_index;
@@ -51,6 +54,15 @@ void add_anomalies(const format::ModelFile& model, const ScanData& scan, const T
     anomaly.place = place_in_tensor(model, tensor.index, anomaly.offset, anomaly.size_bytes);
     anomalies.push_back(std::move(anomaly));
   });
+}
+
+void add_windows(const TensorScan& tensor, std::vector<WindowEntropy>& windows) {
+  for (std::size_t w = 0; w < tensor.windows.size(); ++w) {
+    const WindowRecord& record = tensor.windows[w];
+    if (record.n_units > 0)
+      windows.push_back({tensor.file_index, tensor.target.offset + data_range(tensor, w, w).begin,
+                         record.entropy / kEntropySteps, tensor.index, (record.flags & anomaly_flags(tensor)) != 0});
+  }
 }
 
 void add_fields(const ScanData& scan, const GroupScan& group, std::vector<FieldEntropy>& fields) {
@@ -105,13 +117,20 @@ TensorPlace place_in_tensor(const format::ModelFile& model, std::size_t tensor, 
   return place;
 }
 
-EntropyReport entropy_report(const format::ModelFile& model, unsigned n_threads, const ScanProgress& progress) {
+EntropyReport entropy_report(const format::ModelFile& model, unsigned n_threads, const ScanProgress& progress,
+                             bool with_windows) {
   const ScanData scan = scan_model(model, n_threads, false, progress);
   EntropyReport report;
   report.n_bytes = scan.n_bytes;
   report.regions = scan.regions;
   for (const GroupScan& group : scan.groups) add_fields(scan, group, report.fields);
   for (const TensorScan& tensor : scan.tensors) add_anomalies(model, scan, tensor, report.anomalies);
+  if (!with_windows) return report;
+  for (const TensorScan& tensor : scan.tensors) add_windows(tensor, report.windows);
+  report.windows.insert(report.windows.end(), scan.other_windows.begin(), scan.other_windows.end());
+  std::stable_sort(report.windows.begin(), report.windows.end(), [](const WindowEntropy& a, const WindowEntropy& b) {
+    return std::pair(a.file_index, a.offset) < std::pair(b.file_index, b.offset);
+  });
   return report;
 }
 

@@ -18,6 +18,7 @@ constexpr std::uint64_t kTaskWindows = 256;    // 1 MiB: a task reads it while t
 constexpr std::uint64_t kTasksPerStep = 256;   // between two looks at Ctrl-C and the progress
 constexpr std::size_t kSamples = 192;          // windows of a group that its baseline is made from
 constexpr std::size_t kAnchorsPerTask = 1024;  // four times what one per 4 KiB gives
+constexpr std::uint64_t kAnchorSpan = 8192;    // any so many bytes in a row hold an anchor; one in 4096 is one
 // A window is called unusual when its divergence is above this multiple of the samples' upper quartile, and above the
 // floor. Derivation: docs/damage.md.
 constexpr double kDivergenceFactor = 24;
@@ -37,7 +38,7 @@ struct TaskTotals {
       for (std::size_t half = 0; half < 2; ++half)
         for (std::size_t v = 0; v < 16; ++v) counts[s].n[half][v] += w.streams[s].n[half][v];
     for (std::size_t s = 0; s < layout.scales.size(); ++s)
-      for (std::size_t v = 0; v < kScaleSymbols; ++v) scale_counts[s][v] += w.scales[s][v];
+      for_each_bit(w.seen[s], [&](std::uint32_t v) { scale_counts[s][v] += w.scales[s][v]; });
   }
 };
 
@@ -45,22 +46,24 @@ std::uint64_t window_begin(const TensorScan& tensor, std::uint64_t window) {
   return (tensor.first_window + window) * kWindowBytes;
 }
 
-std::uint32_t scale_peak(const WindowCounts& w, const ScanLayout& layout) {
-  std::uint32_t peak = 0;
-  for (std::size_t s = 0; s < layout.scales.size(); ++s)
-    for (std::uint32_t v = 0; v < kScaleSymbols; ++v)
-      if (w.scales[s][v] > 0)
-        peak = std::max(peak, layout.scales[s].encoding == FieldEncoding::E8M0 ? v : v % (kScaleSymbols / 2));
-  return peak;
+/// As WindowRecord::peak has them.
+std::uint32_t scale_peaks(const WindowCounts& w, const ScanLayout& layout) {
+  std::uint32_t peaks = 0;
+  for (std::size_t s = 0; s < layout.scales.size(); ++s) {
+    constexpr unsigned half = kScaleSymbols / 2;
+    const bool is_signed = layout.scales[s].encoding != FieldEncoding::E8M0;
+    const std::uint64_t magnitudes = is_signed ? (w.seen[s] | w.seen[s] >> half) & ((1ULL << half) - 1) : w.seen[s];
+    if (magnitudes != 0) peaks |= static_cast<std::uint32_t>(std::bit_width(magnitudes) - 1) << (8 * s);
+  }
+  return peaks;
 }
 
 bool may_not_be_finite(const WindowCounts& w, const ScanLayout& layout, std::uint32_t peak) {
   if (layout.float_bits > 0) return peak >= layout.infinity;
   for (std::size_t s = 0; s < layout.scales.size(); ++s) {
-    const auto& c = w.scales[s];
-    const FieldEncoding encoding = layout.scales[s].encoding;
-    if (c[kScaleSymbols - 1] > 0) return true;
-    if (encoding != FieldEncoding::E8M0 && c[kScaleSymbols / 2 - 1] > 0) return true;
+    const bool is_signed = layout.scales[s].encoding != FieldEncoding::E8M0;
+    const std::uint64_t none = 1ULL << (kScaleSymbols - 1) | (is_signed ? 1ULL << (kScaleSymbols / 2 - 1) : 0);
+    if ((w.seen[s] & none) != 0) return true;
   }
   return false;
 }
@@ -70,7 +73,7 @@ WindowRecord judge(const WindowCounts& w, const ScanTarget& target, const Baseli
   WindowRecord record;
   record.n_units = static_cast<std::uint16_t>(std::min<std::uint64_t>(w.n_units, UINT16_MAX));
   record.entropy = static_cast<std::uint16_t>(window_entropy(w, layout.streams.size()) * kEntropySteps + 0.5);
-  const std::uint32_t peak = layout.float_bits > 0 ? w.peak : scale_peak(w, layout);
+  const std::uint32_t peak = layout.float_bits > 0 ? w.peak : scale_peaks(w, layout);
   record.peak = static_cast<std::uint16_t>(peak);
   unsigned flags = 0;
   if (w.screen.no_high_bit > 0 || w.screen.equal[0] > 0 || w.screen.equal[1] > 0 || w.screen.equal[2] > 0)
@@ -79,7 +82,7 @@ WindowRecord judge(const WindowCounts& w, const ScanTarget& target, const Baseli
   record.stream = static_cast<std::uint8_t>(worst.stream);
   if (worst.times > 1) flags |= kDiverges;
   for (std::size_t s = 0; s < layout.scales.size(); ++s) {
-    const std::uint32_t unusual = unusual_scales(w.scales[s], baseline.scales[s]);
+    const std::uint32_t unusual = unusual_scales(w, s, baseline.scales[s]);
     if (unusual >= 2 && unusual >= kUnusualShare * w.n_scales[s]) flags |= kScalesOff;
   }
   if (may_not_be_finite(w, layout, peak)) flags |= kNotFinite;
@@ -88,29 +91,61 @@ WindowRecord judge(const WindowCounts& w, const ScanTarget& target, const Baseli
   return record;
 }
 
-/// Hashes the units of a window whose own bytes say so: copies agree about them, wherever they stand.
-void add_anchors(const TensorScan& tensor, std::uint32_t tensor_index, const WindowCounts& w,
-                 std::vector<Anchor>& anchors) {
-  const ScanLayout& layout = *tensor.target.layout;
-  const std::uint64_t bytes = anchor_unit_bytes(layout);
-  std::uint64_t key_offset = 0;
-  if (layout.period == 0) {
+/// Hashes of units, by which copies are found. An anchor is the unit with the least hash of any kAnchorSpan bytes in a
+/// row (winnowing: Schleimer, Wilkerson, Aiken 2003): equal bytes agree about it wherever they stand.
+class Anchors {
+ public:
+  Anchors(const TensorScan& tensor, std::uint32_t tensor_index)
+      : data_(tensor.target.data), index_(tensor_index), unit_bytes_(anchor_unit_bytes(*tensor.target.layout)) {
+    const ScanLayout& layout = *tensor.target.layout;
     const auto widest = std::max_element(layout.streams.begin(), layout.streams.end(),
                                          [](const ScanStream& a, const ScanStream& b) { return a.width < b.width; });
-    key_offset = widest->offset;
+    if (layout.period == 0) key_offset_ = widest->offset;
   }
-  const std::uint64_t first = (w.first_unit * layout.unit_bytes + bytes - 1) / bytes;
-  const std::uint64_t last =
-      std::min<std::uint64_t>((w.first_unit + w.n_units) * layout.unit_bytes, tensor.target.data.size()) / bytes;
-  for (std::uint64_t u = first; u < last && anchors.size() < kAnchorsPerTask; ++u) {
-    std::uint64_t key[2];
-    std::memcpy(key, tensor.target.data.data() + u * bytes + key_offset, sizeof key);
-    const std::uint64_t h = key[0] * 0x9E3779B97F4A7C15ULL;
-    if ((h >> 48) >= bytes * 16) continue;                 // one in 4096 bytes
-    if (key[0] == (key[0] << 8 | key[0] >> 56)) continue;  // one repeated byte
-    anchors.push_back({h ^ (key[1] * 0xC2B2AE3D27D4EB4FULL), tensor_index, u});
+
+  /// The anchors that the bytes [begin, end) of the tensor add to those before them.
+  void add(std::uint64_t begin, std::uint64_t end, std::vector<Anchor>& anchors) const {
+    const std::uint64_t n_units = data_.size() / unit_bytes_,
+                        span = std::max<std::uint64_t>(1, kAnchorSpan / unit_bytes_);
+    const std::uint64_t first = (begin + unit_bytes_ - 1) / unit_bytes_;
+    const std::uint64_t last = std::min((end + unit_bytes_ - 1) / unit_bytes_, n_units);
+    const std::uint64_t start = first - std::min(first, span);  // its span says what was chosen before
+    Least least{kNever, start};
+    std::uint64_t chosen = UINT64_MAX;
+    for (std::uint64_t u = start; u < last && anchors.size() < kAnchorsPerTask; ++u) {
+      if (u - least.unit < span) {
+        take(u, least);
+      } else {  // it is no longer in the span
+        least = {kNever, u};
+        for (std::uint64_t k = u + 1 - span; k <= u; ++k) take(k, least);
+      }
+      if ((u + 1 < start + span && u + 1 < n_units) || least.unit == chosen || least.order == kNever) continue;
+      chosen = least.unit;
+      if (u >= first)
+        anchors.push_back({least.order * kSpread ^ word(least.unit, 8) * 0xC2B2AE3D27D4EB4FULL, index_, least.unit});
+    }
   }
-}
+
+ private:
+  static constexpr std::uint64_t kNever = UINT64_MAX, kSpread = 0x9E3779B97F4A7C15ULL;
+  struct Least {
+    std::uint64_t order, unit;
+  };
+
+  std::uint64_t word(std::uint64_t unit, std::uint64_t at) const {
+    std::uint64_t bytes;
+    std::memcpy(&bytes, data_.data() + unit * unit_bytes_ + key_offset_ + at, sizeof bytes);
+    return bytes;
+  }
+  void take(std::uint64_t unit, Least& least) const {
+    const std::uint64_t key = word(unit, 0), order = key * kSpread;
+    if (order <= least.order && key != (key << 8 | key >> 56)) least = {order, unit};  // one repeated byte is none
+  }
+
+  std::span<const std::byte> data_;
+  std::uint32_t index_;
+  std::uint64_t unit_bytes_, key_offset_ = 0;
+};
 
 class Pass {
  public:
@@ -234,13 +269,18 @@ class Pass {
     TaskTotals totals;
     std::vector<Anchor> anchors;
     WindowCounts counts;
+    std::uint64_t first_unit = UINT64_MAX, last_unit = 0;
     for (std::uint64_t w = task.first; w < task.first + task.count; ++w) {
       const std::uint64_t begin = window_begin(tensor, w);
       count_window(kernels_, tensor.target, begin, begin + kWindowBytes, counts);
       tensor.windows[w] = judge(counts, tensor.target, group.baseline);
       totals.add(counts, *group.layout);
-      if (with_anchors_) add_anchors(tensor, static_cast<std::uint32_t>(task.tensor), counts, anchors);
+      first_unit = std::min(first_unit, counts.first_unit);
+      last_unit = counts.first_unit + counts.n_units;
     }
+    if (with_anchors_)
+      Anchors(tensor, static_cast<std::uint32_t>(task.tensor))
+          .add(first_unit * group.layout->unit_bytes, last_unit * group.layout->unit_bytes, anchors);
     const std::lock_guard lock(mutex_);
     for (std::size_t s = 0; s < kMostStreams; ++s)
       for (std::size_t half = 0; half < 2; ++half)
@@ -304,6 +344,7 @@ class Pass {
         kernels_.count_nibbles(reinterpret_cast<const std::uint8_t*>(file.data() + region.offset + at),
                                static_cast<std::int64_t>(n), 0, 1, 1, &counts);
         add(entropy_of(counts), region.offset + at);
+        data_.other_windows.push_back({region.file_index, region.offset + at, entropy_of(counts), std::nullopt, false});
         for (std::size_t half = 0; half < 2; ++half)
           for (std::size_t v = 0; v < 16; ++v) sums[half][v] += counts.n[half][v];
       }

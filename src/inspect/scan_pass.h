@@ -21,12 +21,19 @@ enum WindowFlag : std::uint8_t {
 /// Eight bytes for each window: what is kept of it.
 struct WindowRecord {
   std::uint16_t entropy = 0;  // bits per byte, in steps of 1 / kEntropySteps
-  std::uint16_t peak = 0;     // plain floats: high bits of the greatest magnitude; else the greatest scale's six bits
+  std::uint16_t peak =
+      0;  // plain floats: high bits of the greatest magnitude; else peak_of() of each scale, a byte each
   std::uint8_t flags = 0;
   std::uint8_t stream = 0;  // that diverges most
   std::uint16_t n_units = 0;
 };
 inline constexpr double kEntropySteps = 8000;
+
+/// The greatest magnitude of plain floats, or among the six bits of one scale.
+[[nodiscard]] inline std::uint32_t peak_of(const WindowRecord& window, const ScanLayout& layout,
+                                           std::size_t scale) noexcept {
+  return layout.float_bits > 0 ? window.peak : window.peak >> (8 * scale) & 0xFFU;
+}
 
 struct GroupScan {
   const TypeInfo* type = nullptr;
@@ -61,6 +68,7 @@ struct ScanData {
   std::vector<std::size_t> not_scanned;  // in ModelFile::tensors: unreadable, or overlapping another
   std::vector<Anchor> anchors;           // by hash
   std::vector<RegionEntropy> regions;
+  std::vector<WindowEntropy> other_windows;  // of regions without tensors
   std::uint64_t n_bytes = 0;
 };
 

@@ -161,19 +161,27 @@ void set_usual_high(const ScanLayout& layout, const StreamBaseline& top, Baselin
   }
 }
 
-/// Adds the six high bits of a value in each of n blocks. They stand in one byte for every encoding.
-void count_scale(const std::byte* at, std::uint64_t stride, std::uint64_t n, const ScanScale& scale, std::endian order,
-                 std::array<std::uint16_t, kScaleSymbols>& counts) {
+/// Adds the six high bits of a value in each of n blocks, and returns which occurred. They stand in one byte for every
+/// encoding.
+std::uint64_t count_scale(const std::byte* at, std::uint64_t stride, std::uint64_t n, const ScanScale& scale,
+                          std::endian order, std::array<std::uint16_t, kScaleSymbols>& counts) {
   if (order == std::endian::little) at += scale.width() - 1;
   // Four counters a symbol: neighbours are often equal, and one counter would wait for itself. A window has less than
   // 4 * 256 blocks, so bytes are wide enough.
   std::uint8_t sums[4][kScaleSymbols] = {};
-  std::uint64_t u = 0;
+  std::uint64_t u = 0, seen = 0;
+  const auto add = [&](std::uint8_t* sum, std::byte value) {
+    const unsigned symbol = std::to_integer<unsigned>(value) >> 2;
+    ++sum[symbol];
+    seen |= 1ULL << symbol;
+  };
   for (; u + 4 <= n; u += 4, at += 4 * stride)
-    for (std::uint64_t k = 0; k < 4; ++k) ++sums[k][std::to_integer<unsigned>(at[k * stride]) >> 2];
-  for (; u < n; ++u, at += stride) ++sums[0][std::to_integer<unsigned>(*at) >> 2];
-  for (std::size_t v = 0; v < kScaleSymbols; ++v)
+    for (std::uint64_t k = 0; k < 4; ++k) add(sums[k], at[k * stride]);
+  for (; u < n; ++u, at += stride) add(sums[0], *at);
+  for_each_bit(seen, [&](std::uint32_t v) {
     counts[v] = static_cast<std::uint16_t>(counts[v] + sums[0][v] + sums[1][v] + sums[2][v] + sums[3][v]);
+  });
+  return seen;
 }
 
 }  // namespace
@@ -194,7 +202,10 @@ void count_window(const kernels::ScanKernels& kernels, const ScanTarget& target,
   const auto units_before = [&](std::uint64_t at) {
     return at <= target.offset ? 0 : std::min(target.n_units, (at - target.offset + unit - 1) / unit);
   };
-  std::memset(&out, 0, sizeof out);
+  for (std::size_t s = 0; s < layout.streams.size(); ++s) out.streams[s] = {}, out.n_bytes[s] = 0;
+  for (std::size_t s = 0; s < layout.scales.size(); ++s) out.scales[s] = {}, out.n_scales[s] = 0, out.seen[s] = 0;
+  out.screen = {};
+  out.peak = 0;
   out.first_unit = units_before(begin);
   out.n_units = units_before(end) - out.first_unit;
   if (out.n_units == 0) return;
@@ -219,7 +230,8 @@ void count_window(const kernels::ScanKernels& kernels, const ScanTarget& target,
   for (std::size_t s = 0; s < layout.scales.size(); ++s) {
     const ScanScale& scale = layout.scales[s];
     for (std::uint32_t i = 0; i < scale.count; ++i)
-      count_scale(first + scale.offset + i * scale.width(), unit, out.n_units, scale, target.order, out.scales[s]);
+      out.seen[s] |=
+          count_scale(first + scale.offset + i * scale.width(), unit, out.n_units, scale, target.order, out.scales[s]);
     out.n_scales[s] = static_cast<std::uint32_t>(scale.count * out.n_units);
   }
   const auto* data_end = reinterpret_cast<const std::uint8_t*>(target.data.data() + target.data.size());
@@ -277,10 +289,9 @@ bool is_usual_scale(std::uint32_t symbol, const ScaleBaseline& baseline) noexcep
   return magnitude >= baseline.low && magnitude <= baseline.high;
 }
 
-std::uint32_t unusual_scales(const std::array<std::uint16_t, kScaleSymbols>& counts,
-                             const ScaleBaseline& baseline) noexcept {
+std::uint32_t unusual_scales(const WindowCounts& w, std::size_t scale, const ScaleBaseline& baseline) noexcept {
   std::uint32_t n = 0;
-  for (std::uint32_t s = 0; s < kScaleSymbols; ++s) n += static_cast<std::uint32_t>(counts[s] & baseline.unusual[s]);
+  for_each_bit(w.seen[scale] & baseline.unusual, [&](std::uint32_t v) { n += w.scales[scale][v]; });
   return n;
 }
 
@@ -353,7 +364,7 @@ Baseline make_baseline(const ScanLayout& layout, std::endian order, std::span<co
   for (std::size_t s = 0; s < layout.scales.size(); ++s) {
     ScaleBaseline& scale = baseline.scales[s];
     scale = scale_baseline(layout.scales[s], samples, s);
-    for (std::uint32_t v = 0; v < kScaleSymbols; ++v) scale.unusual[v] = is_usual_scale(v, scale) ? 0 : 0xFFFF;
+    for (std::uint32_t v = 0; v < kScaleSymbols; ++v) scale.unusual |= is_usual_scale(v, scale) ? 0 : 1ULL << v;
   }
   return baseline;
 }

@@ -1,6 +1,7 @@
 // What one window of a tensor looks like, and what windows of its kind usually look like.
 #pragma once
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -29,12 +30,20 @@ struct WindowCounts {
   std::array<std::uint32_t, kMostStreams> n_bytes;
   std::array<std::array<std::uint16_t, kScaleSymbols>, kMostScales> scales;
   std::array<std::uint32_t, kMostScales> n_scales;
+  std::array<std::uint64_t, kMostScales>
+      seen;  // which of `scales` are not 0, a bit each: of 64 a window has two or three
   kernels::ScreenCounts screen;
   std::uint32_t peak;  // 16 high bits of the greatest magnitude of a plain float
   std::uint64_t first_unit, n_units;
 };
 
-/// Units that start in [begin, end) of the file.
+/// Calls body(v) for each bit v that is set.
+template <class Body>
+void for_each_bit(std::uint64_t bits, const Body& body) {
+  for (; bits != 0; bits &= bits - 1) body(static_cast<std::uint32_t>(std::countr_zero(bits)));
+}
+
+/// Units that start in [begin, end) of the file. Only what the layout has is written.
 void count_window(const kernels::ScanKernels& kernels, const ScanTarget& target, std::uint64_t begin, std::uint64_t end,
                   WindowCounts& out);
 
@@ -55,9 +64,9 @@ struct StreamBaseline {
 /// Of one float scale: the range of usual high bits (sign apart).
 struct ScaleBaseline {
   std::uint32_t low = 0, high = 31;
-  bool negative = true;                                // negative values are usual
-  std::array<std::uint16_t, kScaleSymbols> unusual{};  // all ones for a symbol outside of it
-  std::optional<double> usual;                         // entropy of the six bits: median of the samples
+  bool negative = true;         // negative values are usual
+  std::uint64_t unusual = 0;    // a bit for each symbol outside of it
+  std::optional<double> usual;  // entropy of the six bits: median of the samples
 };
 
 struct Baseline {
@@ -93,7 +102,7 @@ struct Excess {
                                   const Baseline& baseline) noexcept;
 
 /// Scales of a window outside the usual range.
-[[nodiscard]] std::uint32_t unusual_scales(const std::array<std::uint16_t, kScaleSymbols>& counts,
+[[nodiscard]] std::uint32_t unusual_scales(const WindowCounts& window, std::size_t scale,
                                            const ScaleBaseline& baseline) noexcept;
 [[nodiscard]] bool is_usual_scale(std::uint32_t symbol, const ScaleBaseline& baseline) noexcept;
 /// The six high bits of value `i` of a scale of the block at `unit`.

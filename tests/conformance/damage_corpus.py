@@ -15,6 +15,7 @@ import collections
 import json
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -27,9 +28,11 @@ BIG_HEALTHY = [("gemma-3-270m", "q4_k_m"), ("qwen2.5-0.5b", "q8_0"), ("qwen3-0.6
 BLOCK = {"Q4_K": 144, "Q6_K": 210, "Q8_0": 34, "Q4_1": 20, "Q5_0": 22, "F16": 2, "BF16": 2, "F32": 4}
 # byte offset of the f16 scale in its block
 SCALE_AT = {"Q4_K": 0, "Q6_K": 208, "Q8_0": 0, "Q4_1": 0, "Q5_0": 0}
+# where the packed scales of the sub-blocks stand, and their bytes
+SUB_SCALES = {"Q4_K": (4, 12), "Q6_K": (192, 16)}
 # Least share found. What statistics cannot see is scored, too, with a floor of 0: see docs/damage.md.
 FLOORS = {"truncated": 1, "zero_fill": 1, "constant": 1, "repeated_block": 1, "text": 1, "non_finite": 1, "zero_tensor": 1,
-          "random_bytes": 0.95, "shifted": 0.9, "copy": 0.9, "foreign_bytes": 0.9, "bit_flip_14": 0.9}
+          "random_bytes": 0.95, "shifted": 0.9, "copy": 1, "layer_twice": 1, "foreign_bytes": 0.9, "bit_flip_14": 0.9}
 
 
 def run(apr, path):
@@ -140,6 +143,28 @@ def inject_copy(rng, t, read, ts):
     return Injection(at, read(from_at, size), {"copy"}, also=[(from_at, size)])
 
 
+def inject_layer_twice(rng, t, read, ts):
+    """A whole tensor is that of another layer."""
+    others = [o for o in ts if re.sub(r"\d+", "*", o["name"]) == re.sub(r"\d+", "*", t["name"]) and o["name"] != t["name"]
+              and o["size_bytes"] == t["size_bytes"] and o["dtype"] == t["dtype"]]
+    if not others:
+        return None
+    source = rng.choice(others)
+    return Injection(t["offset"], read(source["offset"], t["size_bytes"]), {"copy"}, also=[(source["offset"], t["size_bytes"])])
+
+
+def inject_packed_scales(rng, t, read, ts):
+    """The packed scales of sub-blocks one bit to the left, in all blocks of a tensor; the codes stay."""
+    if t["dtype"] not in SUB_SCALES:
+        return None
+    at, n = SUB_SCALES[t["dtype"]]
+    block, data = BLOCK[t["dtype"]], bytearray(read(t["offset"], t["size_bytes"]))
+    for b in range(0, len(data), block):
+        bits = int.from_bytes(data[b + at:b + at + n], "little")
+        data[b + at:b + at + n] = (bits << 1 & (1 << 8 * n) - 1 | bits >> 8 * n - 1).to_bytes(n, "little")
+    return Injection(t["offset"], bytes(data), {"foreign_bytes", "random_bytes"})
+
+
 def inject_foreign_bytes(rng, t, read, ts):
     """Data of another type, as of another file."""
     others = [o for o in ts if o["dtype"] != t["dtype"] and o["size_bytes"] > 65536]
@@ -204,7 +229,7 @@ CLASSES = {
     "zero_fill": inject_zero_fill, "zero_tensor": inject_zero_tensor, "constant": inject_constant,
     "repeated_block": inject_repeated_block, "dead_rows": inject_dead_rows, "text": inject_text,
     "random_bytes": inject_random_bytes, "shifted": inject_shifted, "byte_swapped": inject_byte_swapped, "copy": inject_copy,
-    "foreign_bytes": inject_foreign_bytes, "non_finite": inject_non_finite, "extreme_value": inject_extreme,
+    "layer_twice": inject_layer_twice, "packed_scales": inject_packed_scales, "foreign_bytes": inject_foreign_bytes, "non_finite": inject_non_finite, "extreme_value": inject_extreme,
     "bit_flip_14": flip(14), "bit_flip_13": flip(13),
 }
 

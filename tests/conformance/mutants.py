@@ -18,7 +18,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LAYOUT, HEADER = "src/inspect/block_layout.cpp", "src/inspect/header.cpp"
+LAYOUT, HEADER, FOREIGN = "src/inspect/block_layout.cpp", "src/inspect/header.cpp", "src/inspect/damage_foreign.cpp"
 TENSORS, METADATA, GGUF_LAYOUT = "src/format/gguf_tensors.cpp", "src/format/gguf_metadata.cpp", "src/format/gguf_layout.cpp"
 ENTRY, ST_LAYOUT = "src/format/safetensors_entry.cpp", "src/format/safetensors_layout.cpp"
 
@@ -71,6 +71,13 @@ MUTANTS = [
     ("damage", "src/inspect/damage_runs.cpp", "while (last < data.size() && byte_at(data, last) == value) ++last;", "while (last < data.size() && byte_at(data, last) <= value) ++last;", "unit_inspect", "Damage.*"),
     ("damage", "src/inspect/damage_values.cpp", "if (magnitude <= limit) return;", "if (magnitude <= limit + 12 * kOctavesAbove) return;", "unit_inspect", "Damage.*"),
     ("damage", "src/inspect/damage.cpp", "std::stable_sort(report.ranges.begin(), report.ranges.end(), is_before);", "std::stable_sort(report.ranges.rbegin(), report.ranges.rend(), is_before);", "unit_inspect", "Damage.*"),
+    ("damage", FOREIGN, "tensor_.windows[w].n_units < kFewUnits) continue;", "tensor_.windows[w].n_units < 1) continue;", "unit_inspect", "Damage.AFewBlocks*"),
+    ("damage", FOREIGN, "constexpr double kForeignCodes = 3;", "constexpr double kForeignCodes = 1;", "unit_inspect", "Damage.RowsWithAnOutlier*"),
+    ("damage", FOREIGN, "constexpr double kSingleWindow = 1.5;", "constexpr double kSingleWindow = 1;", "unit_inspect", "Damage.OneWindow*"),
+    ("damage", FOREIGN, "layout_.streams[s].width * 4 <= widest()", "layout_.streams[s].width * 99 <= widest()", "unit_inspect", "Damage.ScalesOfSubBlocks*"),
+    ("damage", "src/inspect/scan_pass.h", "window.peak >> (8 * scale) & 0xFFU", "window.peak >> (0 * scale + 8) & 0xFFU", "unit_inspect", "Damage.AScaleIsCompared*"),
+    ("damage", "src/inspect/scan_pass.cpp", "constexpr std::uint64_t kAnchorSpan = 8192;", "constexpr std::uint64_t kAnchorSpan = 65536;", "unit_inspect", "Damage.ACopyIsFound*"),
+    ("damage", "kernels/cpu/ops/scan.inl", "if (last >= 0) look(last);", "if (last == 0) look(last);", "unit_inspect", "Damage.TheShortestRuns*"),
     # hostile files: GGUF
     ("G02", "src/format/gguf_header.cpp", "if (size < kHeaderBytes)", "if (size < 8)", "unit_hostile", "*GgufCorpus*G02*"),
     ("G09", "src/format/gguf_header.cpp", "if (count <= remaining / min_bytes) return;", "if (count * min_bytes <= remaining) return;", "unit_hostile", "*GgufCorpus*G09*:*GgufCorpus*G10*"),

@@ -38,6 +38,7 @@ CASES = [
     ["--distribution"],
     ["--distribution", "--tensor", "{tensor}"],
     ["--entropy"],
+    ["--entropy", "--windows", "--limit", "5"],
     ["--damage"],
     ["--manifest", "--out", "{manifest}"],
     ["--verify-manifest", "{manifest}"],

@@ -63,15 +63,25 @@ struct Anomaly {
   TensorPlace place;
 };
 
+/// What of a region lies in one window.
+struct WindowEntropy {
+  std::uint32_t file_index = 0;
+  std::uint64_t offset = 0;
+  double bits_per_byte = 0;
+  std::optional<std::size_t> tensor;  // in ModelFile::tensors; nothing: another region
+  bool stands_out = false;            // part of an anomaly
+};
+
 struct EntropyReport {
   std::uint64_t n_bytes = 0;  // counted
   std::vector<RegionEntropy> regions;
   std::vector<FieldEntropy> fields;
-  std::vector<Anomaly> anomalies;  // by file and offset
+  std::vector<Anomaly> anomalies;      // by file and offset
+  std::vector<WindowEntropy> windows;  // when asked for; by file and offset; of a tensor in steps of 1/8000 bit
 };
 
 /// One pass over every byte.
 [[nodiscard]] EntropyReport entropy_report(const format::ModelFile& model, unsigned n_threads,
-                                           const ScanProgress& progress);
+                                           const ScanProgress& progress, bool with_windows = false);
 
 }  // namespace apr::inspect

@@ -11,7 +11,9 @@ struct NibbleCounts {
   uint32_t n[2][16];
 };
 
-/// 64-byte chunks of a screened range of which something is true that is true of no healthy weights.
+/// 64-byte chunks of a screened range of which something is true that is true of no healthy weights. Every other chunk
+/// and the last are looked at: a run of 192 bytes holds one of them, in this range or, when it goes on there, in the
+/// next.
 struct ScreenCounts {
   uint32_t no_high_bit;  // no byte above 0x7F: zeros, text
   uint32_t equal[3];     // equal to the chunk `lag[i]` bytes behind it
@@ -30,8 +32,8 @@ struct ScanKernels {
   /// i of a segment is counted in counts[i % period].
   void (*count_nibbles)(const uint8_t* bytes, int64_t width, int64_t stride, int64_t count, int period,
                         NibbleCounts* counts);
-  /// Adds what is true of the whole 64-byte chunks in [bytes, bytes + n). Reads up to `end`; a lag of 0, or one that
-  /// leads past `end`, is not compared.
+  /// Adds what is true of every other of the whole 64-byte chunks in [bytes, bytes + n), and of the last. Reads up to
+  /// `end`; a lag of 0, or one that leads past `end`, is not compared.
   void (*screen)(const uint8_t* bytes, int64_t n, const uint8_t* end, const int64_t lag[3], ScreenCounts* counts);
   /// The greatest of x & 0x7FFF or x & 0x7FFFFFFF: of f16, bf16 and f32 the bits of the greatest magnitude, NaN above
   /// all.

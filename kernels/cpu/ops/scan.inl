@@ -115,9 +115,9 @@ bool no_high_bit(const uint8_t* p) {
 }
 
 void screen(const uint8_t* bytes, int64_t n, const uint8_t* end, const int64_t lag[3], ScreenCounts* counts) {
-  const int64_t last = n - 64;  // where the last chunk starts
-  int64_t last_of[3];           // and the last that has a partner at each lag
-  int64_t all_have = last, used[3], n_used = 0;
+  const int64_t last = n / 64 * 64 - 64;  // where the last chunk starts
+  int64_t last_of[3];                     // and the last that has a partner at each lag
+  int64_t all_have = last, used[3] = {}, n_used = 0;
   for (int k = 0; k < 3; ++k) {
     last_of[k] = lag[k] <= 0 ? -1 : end - bytes - lag[k] - 64 < last ? end - bytes - lag[k] - 64 : last;
     if (lag[k] <= 0) continue;
@@ -130,18 +130,17 @@ void screen(const uint8_t* bytes, int64_t n, const uint8_t* end, const int64_t l
     for (int k = 0; k < 3; ++k)
       if (i <= last_of[k] && equal_chunks(p, p + lag[k])) ++counts->equal[k];
   };
-  int64_t i = 0;
-  if (n_used > 0) {  // the first word nearly always tells
-    const int64_t a = used[0], b = used[n_used > 1 ? 1 : 0], c = used[n_used - 1];
-    for (; i <= all_have; i += 64) {
-      const uint8_t* p = bytes + i;
-      const uint64_t word = load_word(p);
-      if ((word & 0x8080808080808080ULL) == 0 || word == load_word(p + a) || word == load_word(p + b) ||
-          word == load_word(p + c))
-        look_closely(i);
-    }
-  }
-  for (; i <= last; i += 64) look_closely(i);
+  if (n_used == 0) all_have = -1;
+  const int64_t a = used[0], b = used[n_used > 1 ? 1 : 0], c = used[n_used > 0 ? n_used - 1 : 0];
+  const auto look = [&](int64_t i) {  // the first word nearly always tells
+    const uint8_t* p = bytes + i;
+    const uint64_t word = load_word(p);
+    if (i > all_have || (word & 0x8080808080808080ULL) == 0 || word == load_word(p + a) || word == load_word(p + b) ||
+        word == load_word(p + c))
+      look_closely(i);
+  };
+  for (int64_t i = 0; i < last; i += 128) look(i);
+  if (last >= 0) look(last);
 }
 
 uint16_t max_abs_16(const uint8_t* bytes, int64_t n_values) {

@@ -91,7 +91,31 @@ TEST(HexScans, CombineWithOtherReportsAndLimitTheirLists) {
   EXPECT_EQ(both["damage"]["n_suspicious"], 1);
   EXPECT_EQ(both["entropy"]["n_anomalies"], 1);
   const RunResult cut = apr_command({"hex", model.path, "--entropy", "--limit", "1"});
-  EXPECT_THAT(cut.out, HasSubstr("more fields; --limit shows more"));
+  EXPECT_THAT(cut.out, HasSubstr("more fields; --all shows them"));
+}
+
+TEST(HexEntropy, WindowsAreListedOneByOne) {
+  const Model model;
+  const std::string zeroed = model.zeroed(model.offset, 16'384);
+  const auto document = apr_json({"hex", zeroed, "--entropy", "--windows"}, 0);
+  const auto& windows = document["windows"];
+  ASSERT_EQ(windows.size(), document["n_windows"].get<std::size_t>());
+  EXPECT_GE(windows.size(), model.bytes.size() / 4096) << "every window of the file";
+  std::size_t n_out = 0;
+  double lowest = 8;
+  for (std::size_t i = 0; i < windows.size(); ++i) {
+    n_out += windows[i]["stands_out"] == true ? 1 : 0;
+    if (!windows[i]["tensor_index"].is_null()) lowest = std::min(lowest, windows[i]["bits_per_byte"].get<double>());
+    if (i > 0) EXPECT_GE(windows[i]["offset"], windows[i - 1]["offset"]);
+  }
+  EXPECT_EQ(n_out, document["anomalies"][0]["n_windows"]);
+  EXPECT_EQ(lowest, 0.0);
+  EXPECT_FALSE(apr_json({"hex", zeroed, "--entropy"}, 0).contains("windows"));
+  EXPECT_THAT(apr_command({"hex", zeroed, "--entropy", "--windows"}).out, HasSubstr("more windows; --all shows them"));
+  const RunResult all = apr_command({"hex", zeroed, "--entropy", "--windows", "--all"});
+  EXPECT_THAT(all.out, HasSubstr("0.000  *  blk.1.ffn_up.weight"));
+  EXPECT_THAT(all.out, Not(HasSubstr(" more ")));
+  EXPECT_EQ(apr_command({"hex", zeroed, "--damage", "--windows"}).status, 2) << "means nothing to --damage";
 }
 
 /// As hex_golden_test.cpp: APR_UPDATE_GOLDEN=1 rewrites the files and fails.

@@ -109,6 +109,24 @@ TEST(Damage, ZerosConstantsTextAndDiceAreNamedToTheByte) {
   }
 }
 
+// Across the end of a window, too. Red with: a last chunk that is not looked at.
+TEST(Damage, TheShortestRunsAreFoundWhereverTheyStand) {
+  for (const TensorType type : {TensorType::Q4_K, TensorType::Q6_K, TensorType::F32}) {
+    SCOPED_TRACE(std::string(name(type)));
+    const Weights weights(type);
+    const std::uint64_t page = (weights.offset / 4096 + 9) * 4096;
+    const std::string words = "The quick brown fox jumps over the lazy dog, and then it goes home. ";
+    std::string sentence = words + words + words;
+    sentence.resize(192);
+    for (std::uint64_t at = page - 400; at < page + 200; at += 7) {
+      const auto found = hits(weights.damage(at, sentence), at, 192);
+      EXPECT_TRUE(std::any_of(found.begin(), found.end(), [](const DamageRange& r) {
+        return r.cause == DamageCause::Text;
+      })) << static_cast<std::int64_t>(at - page);
+    }
+  }
+}
+
 TEST(Damage, ARangeNamesItsTensorBlocksAndRows) {
   const Weights weights(TensorType::Q4_K);
   const std::uint64_t at = weights.offset + 144 * 40;  // 4 blocks a row: row 10
@@ -209,6 +227,94 @@ TEST(Damage, ScalesOfSubBlocksDoNotSpeakAlone) {
   std::string patch = weights.bytes.substr(at, n_blocks * weights.block);
   for (std::size_t b = 0; b < n_blocks; ++b) patch.replace(b * weights.block + scales, 16, noise(16, b + 1));
   EXPECT_EQ(weights.damage(at, patch).ranges.size(), 0U);
+}
+
+/// Codes of blocks [first, first + n) of the tensor become bytes of two nibbles that have the high bit: nothing else is
+/// as unlike weights and no run of any kind.
+std::string crowded_codes(const Weights& weights, std::uint64_t first, std::uint64_t n, std::size_t at,
+                          std::size_t width) {
+  std::string patch = weights.bytes.substr(weights.offset + first * weights.block, n * weights.block);
+  std::string codes = noise(n * width, first + 1);
+  for (char& c : codes) c = static_cast<char>(0x88 | (c & 0x11));
+  for (std::size_t b = 0; b < n; ++b) patch.replace(b * weights.block + at, width, codes, b * width, width);
+  return patch;
+}
+
+// The end of a tensor is a window of its own, and a block or two are no distribution. Red with: kFewUnits 1.
+TEST(Damage, AFewBlocksInTheLastWindowDoNotSpeakAlone) {
+  const Weights weights(TensorType::Q4_K);
+  const std::uint64_t end = weights.offset + weights.size, n_blocks = weights.size / weights.block;
+  const std::uint64_t few = (end - end / 4096 * 4096) / weights.block;  // that start in the last window
+  ASSERT_GE(few, 2U);
+  ASSERT_LT(few, 8U);
+  const auto damage_of_last = [&](std::uint64_t n) {
+    return weights.damage(end - n * weights.block, crowded_codes(weights, n_blocks - n, n, 16, 128));
+  };
+  EXPECT_EQ(damage_of_last(few).ranges.size(), 0U);
+  const std::uint64_t many = few + 28;  // and a whole window before it
+  expect_found(damage_of_last(many), DamageCause::ForeignBytes, end - many * weights.block, many * weights.block, 4096);
+}
+
+/// `n` rows whose blocks hold one weight `times` as large as the greatest other: their codes crowd in the middle.
+std::string rows_with_outliers(TensorType type, std::int64_t first, std::int64_t n, float times) {
+  std::vector<float> values =
+      test::near_gaussian(static_cast<std::size_t>(n * test::kWeightColumns), static_cast<std::uint64_t>(first) + 77);
+  for (std::size_t b = 0; b < values.size(); b += 32) values[b + b / 32 % 32] = times * 0.03F;
+  const TypeInfo& info = *find_type(type);
+  std::string blocks(values.size() / info.block_elements * info.block_bytes, '\0');
+  kernels::quantizer(type)(values.data(), reinterpret_cast<std::byte*>(blocks.data()),
+                           static_cast<std::int64_t>(values.size() / info.block_elements));
+  return blocks;
+}
+
+// As Gemma 3 has them. Red with: kForeignCodes 1.
+TEST(Damage, RowsWithAnOutlierAreUnusualAndNoDamage) {
+  const Weights weights(TensorType::Q5_0);
+  const std::uint64_t row = test::kWeightColumns / 32 * weights.block, at = weights.offset + 40 * row;
+  const auto rows = [&](float times) { return rows_with_outliers(TensorType::Q5_0, 40, 24, times); };
+  EXPECT_FALSE(weights.entropy(at, rows(3)).anomalies.empty()) << "beyond the limit of one window";
+  EXPECT_EQ(weights.damage(at, rows(3)).ranges.size(), 0U);
+  expect_found(weights.damage(at, rows(8)), DamageCause::ForeignBytes, at, 24 * row, 4096);
+}
+
+// Red with: kSingleWindow 1.
+TEST(Damage, OneWindowALittleOffSaysNothing) {
+  const Weights weights(TensorType::BF16);
+  const std::uint64_t page = (weights.offset / 4096 + 9) * 4096;
+  const auto nearly_zeros = [&](std::size_t n_bytes) {  // three of ten weights, where one of four is the limit
+    std::string patch = weights.bytes.substr(page, n_bytes);
+    for (std::size_t i = 0; i < n_bytes / 2; ++i)
+      if (i % 10 < 3) patch[2 * i + 1] = static_cast<char>(0x0F);
+    return patch;
+  };
+  EXPECT_FALSE(weights.entropy(page, nearly_zeros(4096)).anomalies.empty());
+  EXPECT_EQ(weights.damage(page, nearly_zeros(4096)).ranges.size(), 0U);
+  expect_found(weights.damage(page, nearly_zeros(8192)), DamageCause::ForeignBytes, page, 8192, 4096);
+}
+
+// A scale of the minima is octaves above the scale itself: a flip that reaches it is found. Red with: one peak for
+// both.
+TEST(Damage, AScaleIsComparedWithItsOwnKind) {
+  const Weights weights(TensorType::Q4_K);
+  const std::uint64_t at = weights.offset + 144 * 77;
+  std::string scale = weights.bytes.substr(at, 2);
+  ASSERT_EQ(scale[1] & 0x20, 0);
+  scale[1] = static_cast<char>(scale[1] | 0x20);  // 256 times as large
+  expect_found(weights.damage(at, scale), DamageCause::ScaleOutlier, at, 2, 0);
+}
+
+// Red with: anchors that are chosen by chance, one in 4096 bytes.
+TEST(Damage, ACopyIsFoundWhereverItStands) {
+  for (const TensorType type : {TensorType::Q4_K, TensorType::BF16}) {
+    SCOPED_TRACE(std::string(name(type)));
+    const Weights weights(type);
+    const std::uint64_t other = format::open_model(weights.path).find_tensor("blk.0.ffn_up.weight")->offset;
+    const std::uint64_t step = type == TensorType::Q4_K ? 144 : 64, size = 10'240 / step * step;
+    for (std::uint64_t i = 0; i < 40; ++i) {
+      const std::uint64_t from = other + (i * 17) % 200 * step, to = weights.offset + (i * 29 + 7) % 400 * step;
+      EXPECT_EQ(weights.damage(to, weights.bytes.substr(from, size)).n_suspicious, 2U) << i;
+    }
+  }
 }
 
 TEST(Damage, RangesStandInTheOrderOfTheFileWhoeverFoundThem) {
