@@ -47,9 +47,11 @@ class Copies {
       std::size_t end = i + 1;
       while (end < anchors.size() && anchors[end].hash == anchors[i].hash) ++end;
       if (end - i > 1 && end - i <= kMostPartners)
-        for (std::size_t k = i + 1; k < end && !context_.full(); ++k) compare(anchors[i], anchors[k]);
+        for (std::size_t k = i + 1; k < end && found_.size() < kMostRanges; ++k) compare(anchors[i], anchors[k]);
       i = end;
     }
+    for (const Copy& copy : found_)
+      if (!context_.full()) report(copy);
   }
 
  private:
@@ -69,20 +71,26 @@ class Copies {
     const std::uint64_t ahead = common_ahead(a.subspan(a_at), b.subspan(b_at));
     const std::uint64_t behind = common_behind(a.first(a_at), b.first(b_at));
     done = {a_at - behind, a_at + ahead};
-    if (ahead + behind >= kLeastCopyBytes)
-      report({first.tensor, second.tensor, a_at - behind, b_at - behind, ahead + behind});
+    if (ahead + behind < kLeastCopyBytes) return;
+    found_.push_back({first.tensor, second.tensor, a_at - behind, b_at - behind, ahead + behind});
+    shared_[{first.tensor, second.tensor}] += ahead + behind;
+  }
+
+  /// A tied output may be written twice, rows of unused tokens may be equal, a vector may be what its neighbour is.
+  bool is_usual(const Copy& copy) const {
+    const TensorScan &a = context_.scan.tensors[copy.a], &b = context_.scan.tensors[copy.b];
+    if (a.target.row_bytes == 0 && b.target.row_bytes == 0) return true;
+    if (!is_vocabulary_role(context_.group(a).role) || !is_vocabulary_role(context_.group(b).role)) return false;
+    const std::size_t least = std::min(a.target.data.size(), b.target.data.size());
+    return copy.a == copy.b || shared_.at({copy.a, copy.b}) * 2 >= least;
   }
 
   void report(const Copy& copy) {
     const TensorScan &a = context_.scan.tensors[copy.a], &b = context_.scan.tensors[copy.b];
     if (copy.a == copy.b && copy.a_begin + copy.size > copy.b_begin) return;  // a pattern that repeats itself
     if (context_.explained(a, copy.a_begin, copy.a_begin + copy.size) * 2 >= copy.size) return;
-    const bool words_a = is_vocabulary_role(context_.group(a).role),
-               words_b = is_vocabulary_role(context_.group(b).role);
-    // A tied output may be written twice; rows of unused tokens may be equal; a vector may be what its neighbour is.
-    const bool usual = (words_a && words_b) || (a.target.row_bytes == 0 && b.target.row_bytes == 0);
-    add(a, b, copy.a_begin, copy.b_begin, copy.size, usual);
-    add(b, a, copy.b_begin, copy.a_begin, copy.size, usual);
+    add(a, b, copy.a_begin, copy.b_begin, copy.size, is_usual(copy));
+    add(b, a, copy.b_begin, copy.a_begin, copy.size, is_usual(copy));
   }
 
   void add(const TensorScan& at, const TensorScan& other, std::uint64_t begin, std::uint64_t other_begin,
@@ -104,6 +112,8 @@ class Copies {
 
   const DamageContext& context_;
   std::map<Distance, DataRange> reach_;  // what was compared last at each distance
+  std::vector<Copy> found_;
+  std::map<std::pair<std::size_t, std::size_t>, std::uint64_t> shared_;  // bytes that two tensors have in common
 };
 
 }  // namespace

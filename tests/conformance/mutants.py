@@ -77,6 +77,7 @@ MUTANTS = [
     ("damage", FOREIGN, "layout_.streams[s].width * 4 <= widest()", "layout_.streams[s].width * 99 <= widest()", "unit_inspect", "Damage.ScalesOfSubBlocks*"),
     ("damage", "src/inspect/scan_pass.h", "window.peak >> (8 * scale) & 0xFFU", "window.peak >> (0 * scale + 8) & 0xFFU", "unit_inspect", "Damage.AScaleIsCompared*"),
     ("damage", "src/inspect/scan_pass.cpp", "constexpr std::uint64_t kAnchorSpan = 8192;", "constexpr std::uint64_t kAnchorSpan = 65536;", "unit_inspect", "Damage.ACopyIsFound*"),
+    ("damage", "src/inspect/damage_copies.cpp", "shared_.at({copy.a, copy.b}) * 2 >= least", "least > 0", "unit_inspect", "Damage.APartOfTheEmbedding*"),
     ("damage", "kernels/cpu/ops/scan.inl", "if (last >= 0) look(last);", "if (last == 0) look(last);", "unit_inspect", "Damage.TheShortestRuns*"),
     # hostile files: GGUF
     ("G02", "src/format/gguf_header.cpp", "if (size < kHeaderBytes)", "if (size < 8)", "unit_hostile", "*GgufCorpus*G02*"),

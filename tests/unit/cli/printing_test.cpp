@@ -123,7 +123,7 @@ TEST(Findings, OfOneRuleTheFirstThreeAndACount) {
   EXPECT_THAT(out, Not(HasSubstr("number 3")));
   EXPECT_THAT(out, HasSubstr("7 more\n")) << "what is said of all is kept";
   EXPECT_THAT(out, HasSubstr("  warning  0x00000007  odd\\e\n"));
-  EXPECT_THAT(out, HasSubstr("  of many: 6 in all"));
+  EXPECT_THAT(out, HasSubstr("  of many: --json lists 6"));
   std::string none;
   append_findings(none, Style(false), {});
   EXPECT_EQ(none, "");

@@ -317,6 +317,33 @@ TEST(Damage, ACopyIsFoundWhereverItStands) {
   }
 }
 
+// Red with: all that two vocabulary tensors share taken for tied weights.
+TEST(Damage, APartOfTheEmbeddingInTheOutputIsNoTiedWeight) {
+  const test::TempFolder folder;
+  const std::string path = folder.path("v.gguf");
+  const std::int64_t rows = 512, columns = 256;
+  const auto write = [&](std::int64_t first, std::int64_t n) {  // rows of the embedding that the output has, too
+    const auto writer = format::make_writer(format::Format::Gguf, path);
+    writer->begin(
+        {{"general.architecture", format::WriteValue::string("llama")}},
+        {{"token_embd.weight", TensorType::F32, {rows, columns}}, {"output.weight", TensorType::F32, {rows, columns}}});
+    std::vector<float> values = test::near_gaussian(static_cast<std::size_t>(rows * columns), 1);
+    writer->write(std::as_bytes(std::span(values)));
+    writer->end_tensor();
+    std::vector<float> output = test::near_gaussian(static_cast<std::size_t>(rows * columns), 2);
+    std::copy_n(values.begin() + first * columns, n * columns, output.begin() + first * columns);
+    writer->write(std::as_bytes(std::span(output)));
+    writer->end_tensor();
+    writer->finish();
+    return damage_report(format::open_model(path), 1, {});
+  };
+  EXPECT_EQ(write(0, 0).ranges.size(), 0U);
+  EXPECT_EQ(write(100, 16).n_suspicious, 2U);
+  EXPECT_EQ(write(0, rows).n_suspicious, 0U) << "tied, and written twice";
+  EXPECT_EQ(write(0, rows).ranges.size(), 2U) << "noteworthy";
+  EXPECT_EQ(write(10, 400).n_suspicious, 0U) << "tied but for a few rows";
+}
+
 TEST(Damage, RangesStandInTheOrderOfTheFileWhoeverFoundThem) {
   const Weights weights(TensorType::Q4_K);
   const std::uint64_t zeros = weights.offset + 144 * 300;
