@@ -255,7 +255,7 @@ class Score:
         self.alarms += sum(not overlaps(r, injection.region) and not any(overlaps(r, a) for a in injection.also) for r in ranges)
 
 
-def score_model(apr, path, label, seeds, scores):
+def score_model(apr, path, label, seeds, scores, only=()):
     tensors = tensors_of(apr, path)
     big = [t for t in tensors if len(t["shape"]) == 2 and t["size_bytes"] >= 32768 and t["dtype"] in BLOCK]
     with open(path, "r+b") as f:
@@ -264,6 +264,8 @@ def score_model(apr, path, label, seeds, scores):
             return f.read(size)
 
         for name, inject in CLASSES.items():
+            if only and name not in only:
+                continue
             for seed in range(seeds):
                 rng = random.Random(f"{label}/{name}/{seed}")
                 tensor = rng.choice(big)
@@ -279,7 +281,7 @@ def score_model(apr, path, label, seeds, scores):
                 f.write(before)
                 f.flush()
         size = os.path.getsize(path)
-        for seed in range(seeds):
+        for seed in range(seeds if not only or "truncated" in only else 0):
             rng = random.Random(f"{label}/truncated/{seed}")
             tensor = rng.choice(big)
             at = tensor["offset"] + rng.randrange(1, tensor["size_bytes"])
@@ -331,6 +333,7 @@ def main():
     parser.add_argument("--preset", action="append", default=[], help="inject into models of this preset (tiny, tiny-qwen3)")
     parser.add_argument("--model-seed", type=int, default=1, help="of `apr synth`")
     parser.add_argument("--healthy-only", action="store_true")
+    parser.add_argument("--class", dest="cls", action="append", default=[], choices=[*CLASSES, "truncated"], help="score these classes alone")
     parser.add_argument("--big", action="store_true", help="also the larger synthetic models, as sound files")
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--by-type", action="store_true", help="a row for each class and type")
@@ -357,9 +360,9 @@ def main():
                 target.write(source.read())
             models.append((copy, os.path.basename(path)))
     for path, label in models:
-        score_model(args.apr, path, label, args.seeds, scores)
+        score_model(args.apr, path, label, args.seeds, scores, args.cls)
 
-    names = list(CLASSES) + ["truncated"]
+    names = args.cls or list(CLASSES) + ["truncated"]
     rows, failed = [], []
     for name in names:
         parts = {t: s for (n, t), s in sorted(scores.items()) if n == name}
