@@ -31,7 +31,7 @@ SCALE_AT = {"Q4_K": 0, "Q6_K": 208, "Q8_0": 0, "Q4_1": 0, "Q5_0": 0}
 # where the packed scales of the sub-blocks stand, and their bytes
 SUB_SCALES = {"Q4_K": (4, 12), "Q6_K": (192, 16)}
 # Least share found. What statistics cannot see is scored, too, with a floor of 0: see docs/damage.md.
-FLOORS = {"truncated": 1, "zero_fill": 1, "constant": 1, "repeated_block": 1, "text": 1, "non_finite": 1, "zero_tensor": 1,
+FLOORS = {"truncated": 1, "zero_fill": 1, "constant": 1, "repeated_block": 0.98, "text": 1, "non_finite": 1, "zero_tensor": 1,
           "random_bytes": 0.95, "shifted": 0.9, "copy": 1, "layer_twice": 1, "foreign_bytes": 0.9, "bit_flip_14": 0.9}
 
 
