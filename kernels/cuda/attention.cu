@@ -68,16 +68,97 @@ struct ToHalf {
   APR_METHOD void operator()(int i, float value) const { to[i] = static_cast<uint16_t>(float_to_half(value)); }
 };
 
-/// First element of a position of a kv head in the cache.
-APR_DEVICE int64_t cache_at(const HeadParams& p, int slot, int kv_head, int position) {
-  return ((static_cast<int64_t>(slot) * p.n_kv_heads + kv_head) * p.n_ctx + position) * p.head_dim;
+/// The row of the cache that a position of a kv head has.
+APR_DEVICE int64_t cache_row(const HeadParams& p, int slot, int kv_head, int position) {
+  return (static_cast<int64_t>(slot) * p.n_kv_heads + kv_head) * p.n_ctx + position;
 }
 APR_DEVICE Global<const float> qkv_head(const HeadParams& p, int column, int head) {
   return global<const float>(p.qkv) + static_cast<int64_t>(column) * p.qkv_stride + head * p.head_dim;
 }
 
-/// Grid: (query heads, key heads, value heads; columns). One warp does the work of a head.
-APR_KERNEL(store_kv, StoreKvParams, 128, 8) {
+/// Rows of keys or values in f16, from one row on.
+struct HalfRows {
+  static constexpr bool scaled = false;
+  struct Eight {
+    uint32_t word[4];
+    APR_METHOD float element(int i) const {
+      return half_to_float(i % 2 == 0 ? word[i / 2] & 0xFFFFu : word[i / 2] >> 16);
+    }
+  };
+  Global<const Word4> at;
+  int parts;  // of eight elements in a row
+  APR_METHOD HalfRows(const HeadParams& p, Address cache, Address, int64_t row)
+      : at(cast<const Word4>(global<const uint16_t>(cache) + row * p.head_dim)), parts(p.head_dim / 8) {}
+  /// Elements 8 part .. 8 part + 7 of a row.
+  APR_METHOD Eight eight(int row, int part) const {
+    const Word4 words = at[row * parts + part];
+    return {{words.x, words.y, words.z, words.w}};
+  }
+};
+
+/// The same in q8_0: integers times an f16 scale per 32 elements of a row. Products as in
+/// kernels/cpu/ops/attention.inl.
+struct ByteRows {
+  static constexpr bool scaled = true;
+  struct Eight {
+    uint32_t word[2];
+    float scale;
+    APR_METHOD float element(int i) const {
+      return static_cast<float>(static_cast<int8_t>(word[i / 4] >> (8 * (i % 4)) & 0xFFu)) * scale;
+    }
+  };
+  Global<const Word2> at;
+  Global<const uint16_t> scales;
+  int parts, groups;
+  APR_METHOD ByteRows(const HeadParams& p, Address cache, Address scale, int64_t row)
+      : at(cast<const Word2>(global<const int8_t>(cache) + row * p.head_dim)),
+        scales(global<const uint16_t>(scale) + row * ceil_div(p.head_dim, 32)),
+        parts(p.head_dim / 8),
+        groups(ceil_div(p.head_dim, 32)) {}
+  APR_METHOD Eight eight(int row, int part) const {
+    const Word2 words = at[row * parts + part];
+    return {{words.x, words.y}, half_to_float(scales[row * groups + part / 4])};
+  }
+};
+
+/// One row in q8_0, by one warp: a lane per element of a group. As store_kv_q8 of kernels/cpu/ops/attention.inl.
+APR_DEVICE void store_groups(const HeadParams& p, Global<const float> in, Address cache, Address scale, int64_t row) {
+  Global<int8_t> out = global<int8_t>(cache) + row * p.head_dim;
+  const int groups = ceil_div(p.head_dim, 32);
+  for (int group = 0; group < groups; ++group) {
+    const int i = 32 * group + lane();
+    const Rounded value = round_lane(i < p.head_dim ? in[i] : 0.0f);
+    if (i < p.head_dim) out[i] = static_cast<int8_t>(value.q);
+    if (lane() == 0) global<uint16_t>(scale)[row * groups + group] = static_cast<uint16_t>(float_to_half(value.d));
+  }
+}
+
+/// Norm and rotation of a key and its write, by one warp. `scratch`: head_dim f32, of this warp alone.
+template <class Rows>
+APR_DEVICE void store_key(const HeadParams& p, Global<const float> in, Shared<const float> turn, Shared<float> scratch,
+                          int64_t row) {
+  Global<const float> norm = global<const float>(p.k_norm);
+  if constexpr (Rows::scaled) {
+    finish_head(p, in, norm, turn, ToFloat{scratch});
+    sync_warp();
+    store_groups(p, scratch, p.k_cache, p.k_scales, row);
+  } else {
+    finish_head(p, in, norm, turn, ToHalf{global<uint16_t>(p.k_cache) + row * p.head_dim});
+  }
+}
+
+template <class Rows>
+APR_DEVICE void store_value(const HeadParams& p, Global<const float> in, int64_t row) {
+  if constexpr (Rows::scaled) {
+    store_groups(p, in, p.v_cache, p.v_scales, row);
+  } else {
+    Global<uint16_t> out = global<uint16_t>(p.v_cache) + row * p.head_dim;
+    for (int i = lane(); i < p.head_dim; i += 32) out[i] = static_cast<uint16_t>(float_to_half(in[i]));
+  }
+}
+
+template <class Rows>
+APR_DEVICE void store_columns(const StoreKvParams& p) {
   allow_early();
   wait_early();
   const HeadParams& h = p.head;
@@ -92,14 +173,16 @@ APR_KERNEL(store_kv, StoreKvParams, 128, 8) {
     Global<float> out = global<float>(h.qkv) + static_cast<int64_t>(column) * h.qkv_stride + head * h.head_dim;
     finish_head(h, in, global<const float>(h.q_norm), Shared<const float>(turn), ToFloat{out});
   } else if (head < h.n_heads + h.n_kv_heads) {
-    Global<uint16_t> out = global<uint16_t>(h.k_cache) + cache_at(h, state.slot, head - h.n_heads, state.position);
-    finish_head(h, in, global<const float>(h.k_norm), Shared<const float>(turn), ToHalf{out});
+    store_key<Rows>(h, in, Shared<const float>(turn), turn + h.head_dim,
+                    cache_row(h, state.slot, head - h.n_heads, state.position));
   } else {
-    Global<uint16_t> out =
-        global<uint16_t>(h.v_cache) + cache_at(h, state.slot, head - h.n_heads - h.n_kv_heads, state.position);
-    for (int i = lane(); i < h.head_dim; i += 32) out[i] = static_cast<uint16_t>(float_to_half(in[i]));
+    store_value<Rows>(h, in, cache_row(h, state.slot, head - h.n_heads - h.n_kv_heads, state.position));
   }
 }
+
+/// Grid: (query heads, key heads, value heads; columns). One warp does the work of a head.
+APR_KERNEL(store_kv, StoreKvParams, 128, 8) { store_columns<HalfRows>(p); }
+APR_KERNEL(store_kv_q8, StoreKvParams, 128, 8) { store_columns<ByteRows>(p); }
 
 /// What a block works on.
 struct Task {
@@ -123,6 +206,7 @@ APR_DEVICE Task make_task(const AttentionParams& p, const Column& state) {
 
 /// Query heads into shared memory; with `fused` also the own key and value into the cache. Both are read behind a
 /// barrier.
+template <class Rows>
 APR_DEVICE void load_query(const AttentionParams& p, const Task& task, const Column& state, const AttentionShared& at) {
   const HeadParams& h = p.head;
   const int head0 = task.kv_head * task.group;
@@ -139,37 +223,32 @@ APR_DEVICE void load_query(const AttentionParams& p, const Task& task, const Col
                 ToFloat{query + i * h.head_dim});
   }
   if (task.newest) {
-    const int64_t to = cache_at(h, task.slot, task.kv_head, state.position);
+    const int64_t row = cache_row(h, task.slot, task.kv_head, state.position);
     if (warp() == n_threads() / 32 - 1) {
-      finish_head(h, qkv_head(h, task.column, h.n_heads + task.kv_head), global<const float>(h.k_norm),
-                  Shared<const float>(turn), ToHalf{global<uint16_t>(h.k_cache) + to});
+      store_key<Rows>(h, qkv_head(h, task.column, h.n_heads + task.kv_head), Shared<const float>(turn),
+                      shared<float>(at.reduce), row);
     }
     if (warp() == n_threads() / 32 - 2) {
-      Global<const float> value = qkv_head(h, task.column, h.n_heads + h.n_kv_heads + task.kv_head);
-      Global<uint16_t> out = global<uint16_t>(h.v_cache) + to;
-      for (int i = lane(); i < h.head_dim; i += 32) out[i] = static_cast<uint16_t>(float_to_half(value[i]));
+      store_value<Rows>(h, qkv_head(h, task.column, h.n_heads + h.n_kv_heads + task.kv_head), row);
     }
   }
 }
 
 /// score[head][thread] = scale * query . key for Heads heads from `head0` on; a thread has one position.
-template <int Heads>
+template <class Rows, int Heads>
 APR_DEVICE void score_heads(const AttentionParams& p, const Task& task, const AttentionShared& at, int base,
                             int head0) {
   const int position = base + thread(), head_dim = p.head.head_dim;
   float sum[Heads] = {};
   if (position < task.last) {
-    Global<const Word4> key =
-        cast<const Word4>(global<const uint16_t>(p.head.k_cache) + cache_at(p.head, task.slot, task.kv_head, position));
+    const Rows keys(p.head, p.head.k_cache, p.head.k_scales, cache_row(p.head, task.slot, task.kv_head, position));
     Shared<const float> query = shared<const float>(at.query) + head0 * head_dim;
     for (int i = 0; i < head_dim / 8; ++i) {
-      const Word4 words = key[i];
-      const uint32_t word[4] = {words.x, words.y, words.z, words.w};
-      APR_UNROLL for (int j = 0; j < 4; ++j) {
-        const float low = half_to_float(word[j] & 0xFFFFu), high = half_to_float(word[j] >> 16);
+      const auto key = keys.eight(0, i);
+      APR_UNROLL for (int j = 0; j < 8; ++j) {
+        const float element = key.element(j);
         APR_UNROLL for (int head = 0; head < Heads; ++head) {
-          sum[head] = fused(low, query[head * head_dim + 8 * i + 2 * j], sum[head]);
-          sum[head] = fused(high, query[head * head_dim + 8 * i + 2 * j + 1], sum[head]);
+          sum[head] = fused(element, query[head * head_dim + 8 * i + j], sum[head]);
         }
       }
     }
@@ -207,7 +286,7 @@ APR_DEVICE void weigh_chunk(const Task& task, const AttentionShared& at) {
 }
 
 /// A thread's part of the output: eight elements of some heads, over every n_strides-th position of a chunk.
-template <int Heads>
+template <class Rows, int Heads>
 APR_DEVICE void add_values(const AttentionParams& p, const Task& task, const AttentionShared& at, int base, int head0,
                            float (&acc)[Heads][dims]) {
   const int per_row = p.head.head_dim / dims, n_strides = n_threads() / per_row, stride = thread() / per_row;
@@ -219,18 +298,12 @@ APR_DEVICE void add_values(const AttentionParams& p, const Task& task, const Att
     APR_UNROLL for (int i = 0; i < dims; ++i) acc[head][i] *= shrink;
   }
   const int n = task.last - base < chunk ? task.last - base : chunk;
-  Global<const Word4> values =
-      cast<const Word4>(global<const uint16_t>(p.head.v_cache) + cache_at(p.head, task.slot, task.kv_head, base)) +
-      thread() % per_row;
+  const Rows values(p.head, p.head.v_cache, p.head.v_scales, cache_row(p.head, task.slot, task.kv_head, base));
   for (int i = stride; i < n; i += n_strides) {
-    const Word4 words = values[i * per_row];
-    const uint32_t word[4] = {words.x, words.y, words.z, words.w};
+    const auto value = values.eight(i, thread() % per_row);
     APR_UNROLL for (int head = 0; head < Heads; ++head) {
       const float w = weight[head * chunk + i];
-      APR_UNROLL for (int j = 0; j < 4; ++j) {
-        acc[head][2 * j] = fused(w, half_to_float(word[j] & 0xFFFFu), acc[head][2 * j]);
-        acc[head][2 * j + 1] = fused(w, half_to_float(word[j] >> 16), acc[head][2 * j + 1]);
-      }
+      APR_UNROLL for (int j = 0; j < dims; ++j) acc[head][j] = fused(w, value.element(j), acc[head][j]);
     }
   }
 }
@@ -259,7 +332,7 @@ APR_DEVICE int64_t partial_at(const AttentionParams& p, const Task& task, int sp
 }
 
 /// All chunks of the split for Heads heads from head0 on. The scores of all heads of the pass lie in shared memory.
-template <int Heads>
+template <class Rows, int Heads>
 APR_DEVICE void attend(const AttentionParams& p, const Task& whole, const AttentionShared& at, int head0) {
   Task task = whole;
   task.group = Heads;
@@ -274,11 +347,11 @@ APR_DEVICE void attend(const AttentionParams& p, const Task& whole, const Attent
   sync();  // and what load_query wrote
   float acc[Heads][dims] = {};
   for (int base = task.first; base < task.last; base += chunk) {
-    score_heads<Heads>(p, task, own, base, 0);
+    score_heads<Rows, Heads>(p, task, own, base, 0);
     sync();
     weigh_chunk(task, own);
     sync();
-    add_values<Heads>(p, task, own, base, 0, acc);
+    add_values<Rows, Heads>(p, task, own, base, 0, acc);
     sync();
   }
   Global<float> partial = global<float>(p.partial);
@@ -331,21 +404,25 @@ APR_DEVICE void combine(const AttentionParams& p, const Task& task) {
   }
 }
 
-/// Grid: (splits, kv heads, columns).
-APR_KERNEL(attention, AttentionParams, 256, 2) {
+template <class Rows>
+APR_DEVICE void attend_splits(const AttentionParams& p) {
   allow_early();
   wait_early();
   const Column state = global<const Column>(p.head.columns)[block_z()];
   const Task task = make_task(p, state);
   const AttentionShared at(task.group, p.head.head_dim);
-  load_query(p, task, state, at);
+  load_query<Rows>(p, task, state, at);
   int head = 0;
-  for (; head + 8 <= task.group; head += 8) attend<8>(p, task, at, head);
-  for (; head + 4 <= task.group; head += 4) attend<4>(p, task, at, head);
-  for (; head + 2 <= task.group; head += 2) attend<2>(p, task, at, head);
-  for (; head < task.group; ++head) attend<1>(p, task, at, head);
+  for (; head + 8 <= task.group; head += 8) attend<Rows, 8>(p, task, at, head);
+  for (; head + 4 <= task.group; head += 4) attend<Rows, 4>(p, task, at, head);
+  for (; head + 2 <= task.group; head += 2) attend<Rows, 2>(p, task, at, head);
+  for (; head < task.group; ++head) attend<Rows, 1>(p, task, at, head);
   Global<uint32_t> ticket = global<uint32_t>(p.tickets) + (task.column * p.head.n_kv_heads + task.kv_head);
   if (last_to_arrive(ticket, p.n_splits, shared<uint32_t>(at.turn))) combine(p, task);
 }
+
+/// Grid: (splits, kv heads, columns).
+APR_KERNEL(attention, AttentionParams, 256, 2) { attend_splits<HalfRows>(p); }
+APR_KERNEL(attention_q8, AttentionParams, 256, 2) { attend_splits<ByteRows>(p); }
 
 }  // namespace apr::kernels::cuda

@@ -18,13 +18,12 @@ APR_DEVICE float block_sum(float value, Shared<float> scratch) {
   return sum;
 }
 
-/// What a group of 32 activations becomes, one value per lane. As quantize_activation of
-/// kernels/cpu/ops/elementwise.inl.
-struct Quantised {
+/// A group of 32 values, one per lane, as integers in [-127, 127] times d; d is NaN when one of them is not finite.
+struct Rounded {
   int q;
-  float d, s;
+  float d;
 };
-APR_DEVICE Quantised quantise_lane(float x) {
+APR_DEVICE Rounded round_lane(float x) {
   uint32_t largest = as_bits(x) & 0x7FFFFFFFu;  // magnitudes compare as integers; NaN and infinity are the largest
   for (int step = 16; step > 0; step /= 2) {
     const uint32_t other = shuffle_xor(largest, step);
@@ -33,10 +32,20 @@ APR_DEVICE Quantised quantise_lane(float x) {
   const bool finite = largest < 0x7F800000u;
   const float d = finite ? as_float(largest) / 127.0f : 0.0f;
   const float inverse = d > 1.17549435e-38f ? 1.0f / d : 0.0f;  // a subnormal scale would overflow: the group is 0
-  const int q = finite ? round_even(x * inverse) : 0;
-  int sum = q;
+  return {finite ? round_even(x * inverse) : 0, finite ? d : nan_value()};
+}
+
+/// What a group of 32 activations becomes, one value per lane. As quantize_activation of
+/// kernels/cpu/ops/elementwise.inl.
+struct Quantised {
+  int q;
+  float d, s;
+};
+APR_DEVICE Quantised quantise_lane(float x) {
+  const Rounded r = round_lane(x);
+  int sum = r.q;
   for (int step = 16; step > 0; step /= 2) sum += shuffle_xor(sum, step);
-  return {q, finite ? d : nan_value(), finite ? d * static_cast<float>(sum) : nan_value()};
+  return {r.q, r.d, r.d * static_cast<float>(sum)};
 }
 
 /// Pointers of one column of Activations.

@@ -60,9 +60,12 @@ void require_shape(bool holds, const char* field, const char* expected, std::int
 
 std::int32_t group_heads(const HeadParams& head) { return head.n_heads / head.n_kv_heads; }
 
+bool is_q8(const HeadParams& head) { return head.kv_type == static_cast<std::int32_t>(TensorType::Q8_0); }
+
 void check_heads(const HeadParams& head) {
   require_shape(head.head_dim % 8 == 0 && head.head_dim <= 512, "head_dim", "a multiple of 8, at most 512",
                 head.head_dim);
+  APR_CHECK(head.kv_type == static_cast<std::int32_t>(TensorType::F16) || is_q8(head));
   require_shape(head.n_rot % 2 == 0 && head.n_rot <= head.head_dim, "n_rot", "even, at most head_dim", head.n_rot);
   APR_CHECK(head.n_kv_heads > 0 && head.n_heads % head.n_kv_heads == 0);
 }
@@ -128,8 +131,8 @@ Launch launch_linear(LinearParams p, const DeviceShape& device) {
 
 Launch launch_store_kv(const StoreKvParams& p) {
   check_heads(p.head);
-  return make_launch(KernelId::StoreKv, p, {p.head.n_heads + 2 * p.head.n_kv_heads, p.head.n_columns, 1},
-                     p.head.head_dim * 8 + 128, true);
+  return make_launch(is_q8(p.head) ? KernelId::StoreKvQ8 : KernelId::StoreKv, p,
+                     {p.head.n_heads + 2 * p.head.n_kv_heads, p.head.n_columns, 1}, p.head.head_dim * 8 + 128, true);
 }
 
 Launch launch_attention(const AttentionParams& p, const DeviceShape& device) {
@@ -137,7 +140,8 @@ Launch launch_attention(const AttentionParams& p, const DeviceShape& device) {
   APR_CHECK(p.n_splits >= 1);
   const std::int32_t shared = AttentionShared(group_heads(p.head), p.head.head_dim).bytes;
   require_shared("attention", shared, device);
-  return make_launch(KernelId::Attention, p, {p.n_splits, p.head.n_kv_heads, p.head.n_columns}, shared, true);
+  return make_launch(is_q8(p.head) ? KernelId::AttentionQ8 : KernelId::Attention, p,
+                     {p.n_splits, p.head.n_kv_heads, p.head.n_columns}, shared, true);
 }
 
 Launch launch_sample(const SampleParams& p) {

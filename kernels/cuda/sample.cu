@@ -293,7 +293,7 @@ APR_DEVICE void advance(const SampleParams& p, Global<Column> column, Column sta
   const int64_t slot = state.slot;
   if (p.penalty_window > 0) {
     Global<int32_t> counts = global<int32_t>(p.counts) + slot * p.n_vocab;
-    Global<int32_t> recent = global<int32_t>(p.recent) + slot * p.penalty_window;
+    Global<int32_t> recent = global<int32_t>(p.recent) + slot * p.recent_stride;
     const int oldest = static_cast<int>(sequence.n_accepted % static_cast<uint32_t>(p.penalty_window));
     if (sequence.n_accepted >= static_cast<uint32_t>(p.penalty_window)) {
       const int old = recent[oldest];
@@ -312,9 +312,12 @@ APR_DEVICE void advance(const SampleParams& p, Global<Column> column, Column sta
   for (int i = 0; i < p.n_end_tokens; ++i) {
     if (ends[i] == token) state.stopped = 1;
   }
-  state.token = token;
-  ++state.position;
-  if (state.position >= p.n_ctx) state.stopped = 1;
+  if (state.position + 1 < p.n_ctx) {
+    state.token = token;
+    ++state.position;
+  } else {  // what is still in flight writes the last position, and none behind it
+    state.stopped = 1;
+  }
   *at = sequence;
   *column = state;
 }

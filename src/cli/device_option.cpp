@@ -20,7 +20,7 @@ CLI::Option* add_device(CLI::App& command, engine::DeviceRequest& request) {
 
 CLI::Option* add_kv_type(CLI::App& command, TensorType& type) {
   return add_enum(command, "--kv-type", type, {{"f16", TensorType::F16}, {"q8_0", TensorType::Q8_0}},
-                  "Elements of the KV cache on the CPU: f16, or q8_0 with nearly half the memory (f16)");
+                  "Elements of the KV cache: f16, or q8_0 with nearly half the memory (f16)");
 }
 
 engine::ChosenExecutor choose_executor(const model::Plan& plan, const engine::ExecutorOptions& options,

@@ -114,12 +114,6 @@ void check_batch(const model::Plan& plan, const ExecutorOptions& options, std::s
   }
 }
 
-void check_forward(const model::Plan& plan, const ExecutorOptions& options, std::span<const std::int32_t> tokens,
-                   std::uint32_t position, std::uint32_t n_past, LogitsRequest request, std::size_t n_logits) {
-  const BatchPart part{.sequence = 0, .position = position, .tokens = tokens, .logits = request};
-  check_batch(plan, options, std::span(&part, 1), std::span(&n_past, 1), n_logits);
-}
-
 void Executor::forward_batch(std::span<const BatchPart> parts, std::span<float> logits) {
   if (parts.size() != 1 || parts[0].sequence != 0) {
     throw Error(ErrorCode::Unsupported, fmt::format("the executor {} runs one sequence", name())).in("sequence");

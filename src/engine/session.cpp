@@ -163,10 +163,11 @@ void Session::generate_on_device(DeviceDecoder& decoder, Clock::time_point start
   const std::uint32_t n_ctx = executor_.options().n_ctx;
   const auto full = [&] { return options.n_predict && out.tokens.size() >= *options.n_predict; };
   if (full()) return;
-  decoder.begin({sampler_.options(), sampler_.state(), options.end_tokens, options.n_predict, n_past()});
+  const DecodeRequest request{sampler_.options(), sampler_.state(), options.end_tokens, options.n_predict, n_past()};
+  decoder.begin(std::span(&request, 1));
   auto decode_start = start;
   for (bool going = true; going;) {
-    const std::span<const std::int32_t> burst = decoder.next();
+    const std::span<const DecodedToken> burst = decoder.next();
     APR_CHECK(!burst.empty());  // one of the reasons below came first
     if (out.tokens.empty()) {
       out.timings.first_token_s = seconds_since(start);
@@ -174,7 +175,8 @@ void Session::generate_on_device(DeviceDecoder& decoder, Clock::time_point start
     } else {
       out.timings.decode_s = seconds_since(decode_start);
     }
-    for (const std::int32_t token : burst) {
+    for (const DecodedToken& made : burst) {
+      const std::int32_t token = made.token;
       going = false;
       if (interrupted.load()) {
         out.reason = FinishReason::Interrupted;
@@ -201,7 +203,8 @@ void Session::generate_on_device(DeviceDecoder& decoder, Clock::time_point start
       going = true;
     }
   }
-  sampler_.set_rng(decoder.end(n_past()));
+  const std::uint32_t kept = n_past();
+  sampler_.set_rng(decoder.end(std::span(&kept, 1)).front());
 }
 
 }  // namespace apr::engine

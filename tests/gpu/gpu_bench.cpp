@@ -302,14 +302,15 @@ class Bench {
   static Decoded decode(Executor& executor, std::uint32_t position, std::uint32_t n) {
     DeviceDecoder& decoder = *executor.decoder();
     const SamplerOptions greedy{.temperature = 0, .penalty_window = 0};
-    decoder.begin({greedy, {}, {}, n, position});
+    const DecodeRequest request{greedy, {}, {}, n, position};
+    decoder.begin(std::span(&request, 1));
     Decoded out;
     Clock::time_point start{};
     std::size_t timed_from = 0;
     while (out.tokens.size() < n) {
       const auto burst = decoder.next();
       if (burst.empty()) break;
-      out.tokens.insert(out.tokens.end(), burst.begin(), burst.end());
+      for (const DecodedToken& made : burst) out.tokens.push_back(made.token);
       if (timed_from == 0) {
         start = Clock::now();
         timed_from = out.tokens.size();
@@ -317,7 +318,7 @@ class Bench {
     }
     const double ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
     out.ms_per_token = ms / static_cast<double>(std::max<std::size_t>(1, out.tokens.size() - timed_from));
-    static_cast<void>(decoder.end(position));
+    static_cast<void>(decoder.end(std::span(&position, 1)));
     return out;
   }
 

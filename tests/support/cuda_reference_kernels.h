@@ -222,8 +222,34 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
       head[b] = static_cast<float>(x * sine + y * cosine);
     }
   }
-  static std::size_t cache_at(const kc::HeadParams& p, std::int32_t slot, std::int32_t kv_head, std::int32_t position) {
-    return ((z(slot) * z(p.n_kv_heads) + z(kv_head)) * z(p.n_ctx) + z(position)) * z(p.head_dim);
+  static std::size_t cache_row(const kc::HeadParams& p, std::int32_t slot, std::int32_t kv_head,
+                               std::int32_t position) {
+    return (z(slot) * z(p.n_kv_heads) + z(kv_head)) * z(p.n_ctx) + z(position);
+  }
+  static bool is_q8(const kc::HeadParams& p) { return p.kv_type == static_cast<std::int32_t>(TensorType::Q8_0); }
+  /// What a row of the cache holds, in f32.
+  static std::vector<float> cached(const kc::HeadParams& p, kc::Address cache, kc::Address scales, std::size_t row) {
+    std::vector<float> out;
+    for (std::size_t i = 0; i < z(p.head_dim); ++i) {
+      const std::size_t at = row * z(p.head_dim) + i;
+      out.push_back(
+          is_q8(p) ? half_to_float(pointer<const std::uint16_t>(scales)[row * z((p.head_dim + 31) / 32) + i / 32]) *
+                         static_cast<float>(pointer<const std::int8_t>(cache)[at])
+                   : half_to_float(pointer<const std::uint16_t>(cache)[at]));
+    }
+    return out;
+  }
+  static void store_row(const kc::HeadParams& p, std::span<const float> x, kc::Address cache, kc::Address scales,
+                        std::size_t row) {
+    if (!is_q8(p)) {
+      for (std::size_t i = 0; i < x.size(); ++i)
+        pointer<std::uint16_t>(cache)[row * x.size() + i] = float_to_half(x[i]);
+      return;
+    }
+    const Quantised a = quantised({x.begin(), x.end()});  // what lies behind the row is zeros: groups as they are
+    std::copy_n(a.q.begin(), x.size(), pointer<std::int8_t>(cache) + row * x.size());
+    for (std::size_t g = 0; 32 * g < x.size(); ++g)
+      pointer<std::uint16_t>(scales)[row * ((x.size() + 31) / 32) + g] = float_to_half(a.d[g]);
   }
   static void store_heads(const kc::HeadParams& p) {
     for (std::int32_t c = 0; c < p.n_columns; ++c) {
@@ -234,11 +260,9 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
         std::vector<float> key(row + z(p.n_heads + h) * z(p.head_dim), row + z(p.n_heads + h + 1) * z(p.head_dim));
         turn(p, key.data(), p.k_norm, column.position);
         const float* value = row + z(p.n_heads + p.n_kv_heads + h) * z(p.head_dim);
-        const std::size_t at = cache_at(p, column.slot, h, column.position);
-        for (std::int32_t i = 0; i < p.head_dim; ++i) {
-          pointer<std::uint16_t>(p.k_cache)[at + z(i)] = float_to_half(key[z(i)]);
-          pointer<std::uint16_t>(p.v_cache)[at + z(i)] = float_to_half(value[i]);
-        }
+        const std::size_t to = cache_row(p, column.slot, h, column.position);
+        store_row(p, key, p.k_cache, p.k_scales, to);
+        store_row(p, {value, z(p.head_dim)}, p.v_cache, p.v_scales, to);
       }
     }
   }
@@ -268,21 +292,19 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
     std::vector<double> scores;
     for (std::int32_t t = first; t <= last; ++t) {
       double dot = 0;
-      const std::uint16_t* key = pointer<const std::uint16_t>(h.k_cache) + cache_at(h, column.slot, kv_head, t);
-      for (std::int32_t i = 0; i < h.head_dim; ++i) dot += double{query[i]} * double{half_to_float(key[i])};
+      const auto key = cached(h, h.k_cache, h.k_scales, cache_row(h, column.slot, kv_head, t));
+      for (std::int32_t i = 0; i < h.head_dim; ++i) dot += double{query[i]} * double{key[z(i)]};
       scores.push_back(dot * double{p.scale});
     }
     const double highest = *std::ranges::max_element(scores);
     double sum = 0;
     for (double& s : scores) sum += s = std::exp(s - highest);
-    for (std::int32_t i = 0; i < h.head_dim; ++i) {
-      double value = 0;
-      for (std::int32_t t = first; t <= last; ++t)
-        value +=
-            scores[z(t - first)] *
-            double{half_to_float(pointer<const std::uint16_t>(h.v_cache)[cache_at(h, column.slot, kv_head, t) + z(i)])};
-      out.push_back(static_cast<float>(value / sum));
+    std::vector<double> mixed(z(h.head_dim));
+    for (std::int32_t t = first; t <= last; ++t) {
+      const auto value = cached(h, h.v_cache, h.v_scales, cache_row(h, column.slot, kv_head, t));
+      for (std::size_t i = 0; i < mixed.size(); ++i) mixed[i] += scores[z(t - first)] * double{value[i]};
     }
+    for (const double value : mixed) out.push_back(static_cast<float>(value / sum));
   }
 
   void run(const kc::SampleParams& p) {
@@ -290,7 +312,7 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
       kc::Column& column = pointer<kc::Column>(p.columns)[c];
       if (column.stopped != 0) continue;
       kc::Sequence& sequence = pointer<kc::Sequence>(p.sequences)[column.slot];
-      auto* recent = pointer<std::int32_t>(p.recent) + z(column.slot) * z(p.penalty_window);
+      auto* recent = pointer<std::int32_t>(p.recent) + z(column.slot) * z(p.recent_stride);
       engine::SamplerOptions o{p.temperature,
                                static_cast<std::uint32_t>(p.top_k),
                                p.top_p,
@@ -316,10 +338,7 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
           p.ring)[z(column.slot) * z(p.ring_size) + sequence.n_produced++ % static_cast<std::uint32_t>(p.ring_size)] =
           token;
       const auto* ends = pointer<const std::int32_t>(p.end_tokens);
-      if (std::find(ends, ends + p.n_end_tokens, token) != ends + p.n_end_tokens) {
-        column.stopped = 1;
-        continue;
-      }
+      if (std::find(ends, ends + p.n_end_tokens, token) != ends + p.n_end_tokens) column.stopped = 1;
       if (window != 0) {
         std::int32_t& slot = recent[sequence.n_accepted % window];
         auto* counts = pointer<std::int32_t>(p.counts) + z(column.slot) * z(p.n_vocab);
@@ -329,8 +348,10 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
       }
       ++sequence.n_accepted;
       if (sequence.n_left > 0 && --sequence.n_left == 0) column.stopped = 1;
-      if (column.position + 1 >= p.n_ctx) column.stopped = 1;
-      if (column.stopped != 0) continue;
+      if (column.position + 1 >= p.n_ctx) {
+        column.stopped = 1;
+        continue;
+      }
       column.token = token;
       ++column.position;
     }

@@ -72,9 +72,13 @@ struct ExecutorOptions {
   bool two_terms = true;          // fast executor: head and value projection take activations of 16 bits; false: of 8
   bool repack = true;             // fast executor: weights in own memory; false: made from the file as they run
   std::uint32_t n_sequences = 1;  // sequences with a KV cache of their own
-  TensorType kv_type = TensorType::F16;  // fast executor: elements of the KV cache, F16 or Q8_0
+  TensorType kv_type = TensorType::F16;  // fast executor and CUDA: elements of the KV cache, F16 or Q8_0
 };
 inline constexpr std::uint32_t kDefaultContext = 4096;
+/// Of a cache of this type, scales included.
+[[nodiscard]] constexpr double kv_element_bytes(TensorType type) noexcept {
+  return type == TensorType::Q8_0 ? 34.0 / 32 : type == TensorType::F16 ? 2 : 4;
+}
 /// The options with every 0 replaced. Throws Usage for a context above the trained one of the model, or of no token,
 /// and for another type of cache than those two.
 [[nodiscard]] ExecutorOptions resolved(const model::Plan& plan, ExecutorOptions options);
@@ -85,13 +89,18 @@ struct DeviceRoofs {
   std::uint64_t read_bytes = 0;
 };
 
-/// What a decode loop on a device starts from: the logits that the last forward() left there.
+/// What a decode loop on a device starts a sequence from: the logits that the last forward_batch() left there.
 struct DecodeRequest {
   SamplerOptions options;
   Sampler::State state;
   std::span<const std::int32_t> end_tokens;
   std::optional<std::uint32_t> n_predict;  // most tokens; nothing: until an end token or the context is full
   std::uint32_t position = 0;              // of the first token that will be run
+  std::uint32_t sequence = 0;
+};
+struct DecodedToken {
+  std::uint32_t sequence;
+  std::int32_t token;
 };
 
 /// Sampling and decoding without the host: tokens are read behind, several at a time.
@@ -100,14 +109,17 @@ class DeviceDecoder {
   virtual ~DeviceDecoder() = default;
   /// Whether the device samples with these options as the host's Sampler does, token for token.
   [[nodiscard]] virtual bool can_sample(const SamplerOptions& options, std::size_t n_end_tokens) const = 0;
-  /// The last forward() must have asked for the logits of its last token.
-  virtual void begin(const DecodeRequest& request) = 0;
-  /// Waits for tokens: those that became known since the last call, an end token included. Empty: the loop has ended.
-  /// Throws Inference when a logit cannot be sampled from.
-  [[nodiscard]] virtual std::span<const std::int32_t> next() = 0;
-  /// Ends the loop. Of what it computed, the positions below `n_past` stay; what is in flight beyond is discarded.
-  /// Returns the state of the random numbers.
-  virtual std::uint64_t end(std::uint32_t n_past) = 0;
+  /// Sequences that decode together at most.
+  [[nodiscard]] virtual std::size_t most_sequences() const noexcept = 0;
+  /// Starts 1 .. most_sequences() sequences, each once. The last forward_batch() must have given one row of logits for
+  /// each, that of its last token, in this order.
+  virtual void begin(std::span<const DecodeRequest> requests) = 0;
+  /// Waits for tokens: those that became known since the last call, an end token included, of each sequence in order.
+  /// Empty: all have ended. Throws Inference when a logit cannot be sampled from.
+  [[nodiscard]] virtual std::span<const DecodedToken> next() = 0;
+  /// Ends the loop. Of what it computed for each request, the positions below its `n_past` stay; what is in flight
+  /// beyond is discarded. Returns the states of the random numbers.
+  virtual std::vector<std::uint64_t> end(std::span<const std::uint32_t> n_past) = 0;
 };
 
 class Executor {
@@ -151,8 +163,5 @@ class Executor {
 /// Checks the arguments of forward_batch(); for executors. `n_past`: the positions that were run, by sequence.
 void check_batch(const model::Plan& plan, const ExecutorOptions& options, std::span<const BatchPart> parts,
                  std::span<const std::uint32_t> n_past, std::size_t n_logits);
-/// The same for forward().
-void check_forward(const model::Plan& plan, const ExecutorOptions& options, std::span<const std::int32_t> tokens,
-                   std::uint32_t position, std::uint32_t n_past, LogitsRequest request, std::size_t n_logits);
 
 }  // namespace apr::engine

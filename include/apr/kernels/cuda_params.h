@@ -118,7 +118,8 @@ using Linear1Params = LinearParams;
 using Linear8Params = LinearParams;
 
 /// Norm and rotation of query and key heads, and the KV cache. Keys and values of a layer:
-/// [slot][kv head][n_ctx positions][head_dim] of f16.
+/// [slot][kv head][n_ctx positions][head_dim] of f16; or, q8_0, of int8 with scales
+/// [slot][kv head][n_ctx positions][groups of 32 elements, the last one may be shorter] of f16.
 struct HeadParams {
   Address qkv;  // f32 [column][qkv_stride]: query heads, key heads, value heads
   Address columns;
@@ -126,11 +127,12 @@ struct HeadParams {
   Address rope_coarse;     // f32 pairs (cos, sin) [n_ctx / 256 + 1][n_rot / 2]: of position 256 i (make_rope_tables)
   Address rope_fine;       // the same [256][n_rot / 2]: of position i
   Address k_cache, v_cache;
+  Address k_scales, v_scales;  // q8_0 alone
   int32_t qkv_stride, n_columns;
   int32_t n_heads, n_kv_heads, head_dim, n_ctx;
   int32_t n_rot, adjacent;  // adjacent != 0: pairs (0,1), (2,3), ...; else (i, i + n_rot / 2)
   float eps;
-  int32_t reserved;
+  int32_t kv_type;  // TensorType id: F16 or Q8_0, which has kernels of its own
 };
 
 /// For launches of several columns of one sequence: turns the query heads in place and fills the cache.
@@ -152,18 +154,22 @@ struct AttentionParams {
   float scale;
 };
 
+using StoreKvQ8Params = StoreKvParams;
+using AttentionQ8Params = AttentionParams;
+
 /// One token of each column from its logits; order and arithmetic as engine/sampler.cpp.
 struct SampleParams {
   Address logits;      // f32 [column][logits_stride]
   Address columns;     // token and position advance
   Address sequences;   // Sequence per slot
   Address ring;        // i32 [slot][ring_size], ring_size a power of two
-  Address recent;      // i32 [slot][penalty_window], zeros at first
+  Address recent;      // i32 [slot][recent_stride], of which penalty_window are in use, zeros at first
   Address counts;      // i32 [slot][n_vocab], how often a token is in `recent`; 0 when penalty_window is 0
   Address end_tokens;  // i32 [n_end_tokens]
   Address scratch;     // u64 [column][sample_scratch_elements(n_vocab)]
   int32_t n_vocab, logits_stride, n_columns, n_ctx;
   int32_t ring_size, n_end_tokens, penalty_window, top_k;
+  int32_t recent_stride, reserved;
   double temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
 };
 

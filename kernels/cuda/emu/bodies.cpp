@@ -24,6 +24,8 @@ Emulator::Body body(KernelId kernel) {
     APR_KERNEL_CASE(Linear8, apr_linear8)
     APR_KERNEL_CASE(StoreKv, apr_store_kv)
     APR_KERNEL_CASE(Attention, apr_attention)
+    APR_KERNEL_CASE(StoreKvQ8, apr_store_kv_q8)
+    APR_KERNEL_CASE(AttentionQ8, apr_attention_q8)
     APR_KERNEL_CASE(Sample, apr_sample)
 #undef APR_KERNEL_CASE
   }

@@ -20,6 +20,8 @@ DeviceBuffers::DeviceBuffers(const model::Plan& plan, const ExecutorOptions& opt
     : plan_(plan),
       n_ctx_(options.n_ctx),
       n_batch_(options.n_batch),
+      n_sequences_(options.n_sequences),
+      kv_type_(options.kv_type),
       slot_bytes_(slot_bytes),
       // The same for every number of columns, so that a prompt gives the same bits however it is cut.
       n_splits_(kernels::cuda::attention_splits(static_cast<std::int32_t>(plan.hparams.n_kv_heads), 1,
@@ -41,12 +43,14 @@ void DeviceBuffers::plan(MemoryPool& pool) {
   work(columns * (h.q_width() + std::uint64_t{2} * h.kv_width()) * f32);  // Qkv
   work(static_cast<std::uint64_t>(n_logit_rows_) * h.n_vocab * f32);      // Logits
   work(columns * sizeof(kernels::cuda::Column));
-  work(sizeof(kernels::cuda::Sequence));
-  work(kRingSize * sizeof(std::int32_t));
-  work(kMaxPenaltyWindow * sizeof(std::int32_t));  // Recent
-  work(h.n_vocab * sizeof(std::int32_t));          // Counts
-  work(kMaxEndTokens * sizeof(std::int32_t));
-  work(kernels::cuda::sample_scratch_elements(static_cast<std::int32_t>(h.n_vocab)) * sizeof(std::uint64_t));
+  const std::uint64_t slots = n_sequences_;
+  work(slots * sizeof(kernels::cuda::Sequence));
+  work(slots * kRingSize * sizeof(std::int32_t));
+  work(slots * kMaxPenaltyWindow * sizeof(std::int32_t));  // Recent
+  work(slots * h.n_vocab * sizeof(std::int32_t));          // Counts
+  work(most_decoded() * kMaxEndTokens * sizeof(std::int32_t));
+  work(most_decoded() * kernels::cuda::sample_scratch_elements(static_cast<std::int32_t>(h.n_vocab)) *
+       sizeof(std::uint64_t));
   work(kernels::cuda::attention_partial_elements(attention) * f32);
   work(columns * h.n_kv_heads * sizeof(std::uint32_t));  // Tickets
   work(StagingRing::kSlots * slot_bytes_);               // Staging
@@ -57,10 +61,15 @@ void DeviceBuffers::plan(MemoryPool& pool) {
     work(columns * width * f32);       // x
   }
   APR_CHECK(regions_.size() == kRegions);
+  pool.set_cache(kv_type_, n_sequences_);
+  const bool q8_0 = kv_type_ == TensorType::Q8_0;
+  const std::uint64_t rows = slots * n_ctx_ * h.n_kv_heads;
   for (std::uint32_t layer = 0; layer < h.n_layers; ++layer) {
-    const std::uint64_t n_bytes = std::uint64_t{n_ctx_} * h.kv_width() * sizeof(std::uint16_t);
-    keys_.push_back(pool.plan(MemoryUse::KvCache, n_bytes));
-    values_.push_back(pool.plan(MemoryUse::KvCache, n_bytes));
+    for (std::vector<std::size_t>* of : {&keys_, &values_})
+      of->push_back(pool.plan(MemoryUse::KvCache, rows * h.head_dim * (q8_0 ? 1 : 2)));
+    if (!q8_0) continue;
+    for (std::vector<std::size_t>* of : {&key_scales_, &value_scales_})
+      of->push_back(pool.plan(MemoryUse::KvCache, rows * ((h.head_dim + 31) / 32) * 2));
   }
   for (const model::Rope& rope : plan_.ropes) {
     const std::uint64_t pair = 2 * f32, pairs = rope.inverse_freq.size();
@@ -104,11 +113,13 @@ kernels::cuda::Activations DeviceBuffers::activations(const MemoryPool& pool, Re
   return a;
 }
 
-DevicePtr DeviceBuffers::keys(const MemoryPool& pool, std::int32_t layer) const {
-  return pool.address(keys_.at(static_cast<std::size_t>(layer)));
-}
-DevicePtr DeviceBuffers::values(const MemoryPool& pool, std::int32_t layer) const {
-  return pool.address(values_.at(static_cast<std::size_t>(layer)));
+DeviceBuffers::Cache DeviceBuffers::cache(const MemoryPool& pool, std::int32_t layer) const {
+  const auto at = static_cast<std::size_t>(layer);
+  Cache c{pool.address(keys_.at(at)), pool.address(values_.at(at))};
+  if (key_scales_.empty()) return c;
+  c.key_scales = pool.address(key_scales_.at(at));
+  c.value_scales = pool.address(value_scales_.at(at));
+  return c;
 }
 DevicePtr DeviceBuffers::rope_coarse(const MemoryPool& pool, std::int32_t rope) const {
   return pool.address(coarse_.at(static_cast<std::size_t>(rope)));
@@ -123,6 +134,10 @@ std::vector<std::pair<std::string, std::size_t>> DeviceBuffers::named_regions() 
   for (std::size_t i = 0; i < keys_.size(); ++i) {
     out.emplace_back(fmt::format("blk.{}.keys", i), keys_[i]);
     out.emplace_back(fmt::format("blk.{}.values", i), values_[i]);
+  }
+  for (std::size_t i = 0; i < key_scales_.size(); ++i) {
+    out.emplace_back(fmt::format("blk.{}.key_scales", i), key_scales_[i]);
+    out.emplace_back(fmt::format("blk.{}.value_scales", i), value_scales_[i]);
   }
   for (std::size_t i = 0; i < coarse_.size(); ++i) {
     out.emplace_back(fmt::format("rope.{}.coarse", i), coarse_[i]);

@@ -1,5 +1,7 @@
 #include "device_model.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "apr/core/error.h"
@@ -18,11 +20,6 @@ DeviceInfo require_device(Driver& driver) {
 ExecutorOptions resolved_for_device(const model::Plan& plan, ExecutorOptions options) {
   const std::uint64_t limit = options.memory_limit_bytes;
   options = resolved(plan, options);
-  if (options.n_sequences != 1) throw Error(ErrorCode::Unsupported, "CUDA runs one sequence").in("n_sequences");
-  if (options.kv_type != TensorType::F16)
-    throw Error(ErrorCode::Unsupported, "CUDA keeps keys and values in f16")
-        .in("--kv-type")
-        .got(std::string(name(options.kv_type)));
   options.memory_limit_bytes = limit;
   return options;
 }
@@ -46,7 +43,8 @@ DeviceModel::DeviceModel(const model::Plan& plan, const ExecutorOptions& options
   kernels_->set_early(cuda_.early);
   weights_->plan(pool_);
   buffers_->plan(pool_);
-  pool_.take(*driver_, info_, options_.n_ctx, options_.memory_limit_bytes);
+  pool_.take(*driver_, info_, options_.n_ctx, options_.memory_limit_bytes,
+             [this](std::uint64_t n_bytes) { return advice(n_bytes); });
   if (cuda_.listener == nullptr) {
     load();
     return;
@@ -68,6 +66,32 @@ DeviceModel::~DeviceModel() {
   if (cuda_.listener != nullptr) cuda_.listener->given_back(regions_);
 }
 
+std::string DeviceModel::advice(std::uint64_t n_bytes) const {
+  const auto needed = [this](std::uint32_t n_ctx, TensorType kv_type) {
+    ExecutorOptions options = options_;
+    options.n_ctx = n_ctx;
+    options.kv_type = kv_type;
+    MemoryPool pool;
+    pool.plan(MemoryUse::Weights, pool_.memory().weights_bytes);
+    DeviceBuffers(plan_, resolved(plan_, options), kernels_->shape(), weights_->slot_bytes()).plan(pool);
+    return pool.planned_bytes();
+  };
+  std::string text;
+  for (const TensorType type : {TensorType::F16, TensorType::Q8_0}) {
+    if (options_.kv_type == TensorType::Q8_0 && type != options_.kv_type) continue;
+    std::uint32_t fits = 0, fails = options_.n_ctx + 1;  // of n_ctx; what is needed rises with it
+    while (fails - fits > 1) {
+      const std::uint32_t middle = fits + (fails - fits) / 2;
+      (needed(middle, type) <= n_bytes ? fits : fails) = middle;
+    }
+    const std::string name = type == TensorType::F16 ? "f16" : "q8_0";
+    text += fits > 0 ? fmt::format("--kv-type {} --ctx {} would fit; ", name, fits)
+                     : fmt::format("no context would fit with --kv-type {} (one position needs {} bytes); ", name,
+                                   needed(1, type));
+  }
+  return text;
+}
+
 void DeviceModel::load() {
   StagingRing ring(*driver_, stream_.get(), buffers_->at(pool_, DeviceBuffers::Staging), weights_->slot_bytes());
   buffers_->load(*driver_, pool_, ring, stream_.get());
@@ -86,8 +110,8 @@ std::vector<DeviceRegion> DeviceModel::named_regions() const {
   return out;
 }
 
-void DeviceModel::copy_in(DeviceBuffers::Region to, const void* from, std::size_t n_bytes) {
-  APR_CUDA(*driver_, copy_to_device(buffers_->at(pool_, to), from, n_bytes, stream_.get()));
+void DeviceModel::copy_in(DeviceBuffers::Region to, const void* from, std::size_t n_bytes, std::size_t offset) {
+  APR_CUDA(*driver_, copy_to_device(buffers_->at(pool_, to) + offset, from, n_bytes, stream_.get()));
 }
 void DeviceModel::copy_out(void* to, DeviceBuffers::Region from, std::size_t n_bytes) {
   APR_CUDA(*driver_, copy_to_host(to, buffers_->at(pool_, from), n_bytes, stream_.get()));

@@ -28,7 +28,7 @@ class DeviceModel {
   }
   void synchronize() { APR_CUDA(*driver_, stream_synchronize(stream_.get())); }
   /// Copies through the stream. The host memory must be pinned and stay as it is until the stream was waited for.
-  void copy_in(DeviceBuffers::Region to, const void* from, std::size_t n_bytes);
+  void copy_in(DeviceBuffers::Region to, const void* from, std::size_t n_bytes, std::size_t offset = 0);
   void copy_out(void* to, DeviceBuffers::Region from, std::size_t n_bytes);
 
   [[nodiscard]] Driver& driver() noexcept { return *driver_; }
@@ -45,6 +45,8 @@ class DeviceModel {
 
  private:
   void load();
+  /// Which contexts fit into so many bytes of device memory, with either type of cache.
+  [[nodiscard]] std::string advice(std::uint64_t n_bytes) const;
   [[nodiscard]] std::vector<DeviceRegion> named_regions() const;
 
   const model::Plan& plan_;

@@ -1,4 +1,4 @@
-// forward() on a device: columns in, launches, logits out.
+// forward_batch() on a device: columns in, launches, logits out.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include "cuda_executor.h"
 #include "decode_loop.h"
 #include "device_model.h"
+#include "src/engine/batch_rows.h"
 
 namespace apr::engine::cuda {
 namespace {
@@ -26,6 +27,7 @@ class CudaExecutor final : public Executor {
         name_(fmt::format("cuda, {}", model_.info().name)),
         columns_(allocate_pinned(model_.driver(), model_.options().n_batch * sizeof(kc::Column))),
         logits_(allocate_pinned(model_.driver(), logits_bytes(kLogitRows))),
+        n_past_(model_.options().n_sequences),
         decode_(model_, n_past_) {}
   ~CudaExecutor() override {
     // Copies in flight end in the pinned memory of this object.
@@ -35,7 +37,11 @@ class CudaExecutor final : public Executor {
   CudaExecutor& operator=(const CudaExecutor&) = delete;
 
   void forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
-               std::span<float> logits) override;
+               std::span<float> logits) override {
+    const BatchPart part{.sequence = 0, .position = position, .tokens = tokens, .logits = request};
+    forward_batch(std::span(&part, 1), logits);
+  }
+  void forward_batch(std::span<const BatchPart> parts, std::span<float> logits) override;
   [[nodiscard]] std::string_view name() const noexcept override { return name_; }
   [[nodiscard]] const MemoryPlan& memory() const noexcept override { return memory_; }
   [[nodiscard]] const ExecutorOptions& options() const noexcept override { return model_.options(); }
@@ -49,34 +55,42 @@ class CudaExecutor final : public Executor {
   [[nodiscard]] std::size_t logits_bytes(std::int32_t n_rows) const {
     return static_cast<std::size_t>(n_rows) * model_.plan().hparams.n_vocab * sizeof(float);
   }
-  void send_columns(std::span<const std::int32_t> tokens, std::uint32_t position);
+  /// The rows of the batch as columns: those whose logits are wanted come last, in their order. What a column computes
+  /// does not depend on where it stands.
+  void send_columns();
   /// Runs the launches, from a graph where this shape comes again and again.
   void run(PassShape pass, const std::vector<PlannedLaunch>& launches);
   void run_observed(const std::vector<PlannedLaunch>& launches, Clock::time_point start);
   void read_logits(std::int32_t n_rows, std::span<float> to);
   /// Throws for the first launch of the pass that made a value that is not finite.
-  [[noreturn]] void report_not_finite(PassShape pass, std::uint32_t position);
+  [[noreturn]] void report_not_finite(PassShape pass);
 
-  std::uint32_t n_past_ = 0;
   DeviceModel model_;
   MemoryPlan memory_;
   std::string name_;
   OwnedPinned columns_, logits_;
+  std::vector<std::uint32_t> n_past_;  // by sequence
+  BatchRows batch_;                    // of the running call
   DecodeLoop decode_;
   std::map<PassShape, OwnedGraphExec> graphs_;
   std::vector<OwnedEvent> events_;  // of observed passes
   OpObserver* observer_ = nullptr;
 };
 
-void CudaExecutor::send_columns(std::span<const std::int32_t> tokens, std::uint32_t position) {
-  auto* columns = static_cast<kc::Column*>(columns_.get());
-  for (std::size_t i = 0; i < tokens.size(); ++i)
-    columns[i] = {tokens[i], static_cast<std::int32_t>(position + i), 0, 0};
-  model_.copy_in(B::Columns, columns, tokens.size() * sizeof(kc::Column));
+void CudaExecutor::send_columns() {
+  auto* column = static_cast<kc::Column*>(columns_.get());
+  const auto put = [&](const BatchRow& row) {
+    *column++ = {row.token, static_cast<std::int32_t>(row.position), static_cast<std::int32_t>(row.sequence), 0};
+  };
+  const auto& last = batch_.logit_rows;
+  for (std::size_t i = 0; i < batch_.rows.size(); ++i)
+    if (!std::ranges::binary_search(last, i)) put(batch_.rows[i]);
+  for (const std::size_t i : last) put(batch_.rows[i]);
+  model_.copy_in(B::Columns, columns_.get(), batch_.rows.size() * sizeof(kc::Column));
 }
 
 void CudaExecutor::run(PassShape pass, const std::vector<PlannedLaunch>& launches) {
-  const bool recurs = pass.n_columns == 1 || pass.n_columns == static_cast<std::int32_t>(options().n_batch);
+  const bool recurs = pass.apart || pass.n_columns == static_cast<std::int32_t>(options().n_batch);
   if (!model_.cuda().graphs || !recurs) return model_.launch(launches);
   auto at = graphs_.find(pass);
   if (at == graphs_.end()) at = graphs_.emplace(pass, model_.capture(launches)).first;
@@ -112,16 +126,18 @@ void CudaExecutor::read_logits(std::int32_t n_rows, std::span<float> to) {
   std::memcpy(to.data(), logits_.get(), to.size_bytes());
 }
 
-void CudaExecutor::forward(std::span<const std::int32_t> tokens, std::uint32_t position, LogitsRequest request,
-                           std::span<float> logits) {
-  check_forward(plan(), options(), tokens, position, n_past_, request, logits.size());
-  n_past_ = position;  // a failure below leaves the cache valid up to here
-  const auto n_tokens = static_cast<std::int32_t>(tokens.size());
-  const PassShape pass{n_tokens, request == LogitsRequest::All ? n_tokens : request == LogitsRequest::Last ? 1 : 0};
+void CudaExecutor::forward_batch(std::span<const BatchPart> parts, std::span<float> logits) {
+  check_batch(plan(), options(), parts, n_past_, logits.size());
+  for (const BatchPart& part : parts)
+    n_past_[part.sequence] = part.position;  // a failure below leaves the cache valid up to here
+  batch_.assign(parts);
+  batch_.shape.kv_element_bytes = kv_element_bytes(options().kv_type);
+  const PassShape pass{static_cast<std::int32_t>(batch_.shape.n_tokens),
+                       static_cast<std::int32_t>(batch_.shape.n_logits), parts.size() == batch_.rows.size()};
   const auto start = Clock::now();
-  if (observer_ != nullptr) observer_->pass_begin({n_tokens, position, pass.n_logits, sizeof(std::uint16_t)});
+  if (observer_ != nullptr) observer_->pass_begin(batch_.shape);
   model_.enter();
-  send_columns(tokens, position);
+  send_columns();
   std::vector<PlannedLaunch> launches = model_.list().body(pass);
   const std::int32_t most = model_.buffers().n_logit_rows();
   for (std::int32_t first = 0; first == 0 || first < pass.n_logits; first += most) {
@@ -144,8 +160,8 @@ void CudaExecutor::forward(std::span<const std::int32_t> tokens, std::uint32_t p
   }
   model_.synchronize();
   if (observer_ != nullptr) observer_->pass_end(start, Clock::now());
-  if (!std::ranges::all_of(logits, [](float v) { return std::isfinite(v); })) report_not_finite(pass, position);
-  n_past_ = position + static_cast<std::uint32_t>(tokens.size());
+  if (!std::ranges::all_of(logits, [](float v) { return std::isfinite(v); })) report_not_finite(pass);
+  for (const BatchPart& part : parts) n_past_[part.sequence] += static_cast<std::uint32_t>(part.tokens.size());
 }
 
 /// The best of several copies of a buffer far larger than the caches. The one allocation besides the pool; it is given
@@ -172,7 +188,7 @@ std::optional<DeviceRoofs> CudaExecutor::measure_device_roofs() {
   return DeviceRoofs{2 * static_cast<double>(n_bytes) / static_cast<double>(best_ms) / 1e6, n_bytes};
 }
 
-void CudaExecutor::report_not_finite(PassShape pass, std::uint32_t position) {
+void CudaExecutor::report_not_finite(PassShape pass) {
   std::vector<PlannedLaunch> launches = model_.list().body(pass);
   const auto head = model_.list().head(pass, 0, std::min(pass.n_logits, model_.buffers().n_logit_rows()));
   launches.insert(launches.end(), head.begin(), head.end());
@@ -191,11 +207,11 @@ void CudaExecutor::report_not_finite(PassShape pass, std::uint32_t position) {
       where += fmt::format("+{}", model::name(ops[i].brick));
     break;
   }
+  const auto [first, last] = std::ranges::minmax(batch_.rows, {}, &BatchRow::position);
   throw Error(ErrorCode::Inference, "a computed value is not finite")
       .in(where)
       .want("finite numbers")
-      .got(fmt::format("NaN or infinity at positions {} to {}", position,
-                       position + static_cast<std::uint32_t>(pass.n_columns) - 1))
+      .got(fmt::format("NaN or infinity at positions {} to {}", first.position, last.position))
       .help("the weights of this layer may be damaged: `apr qa` and `apr diag` look at their values");
 }
 

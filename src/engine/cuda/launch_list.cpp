@@ -56,11 +56,11 @@ class LaunchList::Builder {
     p.tickets = at(B::Tickets);
     p.n_splits = l_.buffers_.n_splits();
     p.window = static_cast<std::int32_t>(attention.window);
-    p.fused = one_column() ? 1 : 0;
+    p.fused = pass_.apart ? 1 : 0;
     p.scale = attention.scale;
     const std::uint64_t elements =
         static_cast<std::uint64_t>(pass_.n_columns - 1) * static_cast<std::uint64_t>(p.out.stride) + h_.q_width();
-    if (one_column()) return add(kc::launch_attention(p, l_.shape_), op.first, op.count, p.out.x, elements);
+    if (pass_.apart) return add(kc::launch_attention(p, l_.shape_), op.first, op.count, p.out.x, elements);
     add(kc::launch_store_kv({p.head}), op.first, op.n_store_ops, 0, 0);
     add(kc::launch_attention(p, l_.shape_), op.first + op.n_store_ops, op.count - op.n_store_ops, p.out.x, elements);
   }
@@ -125,7 +125,6 @@ class LaunchList::Builder {
  private:
   [[nodiscard]] DevicePtr at(B::Region region) const { return l_.buffers_.at(l_.pool_, region); }
   [[nodiscard]] std::int32_t n_embd() const { return static_cast<std::int32_t>(h_.n_embd); }
-  [[nodiscard]] bool one_column() const { return pass_.n_columns == 1; }
 
   void add(const kc::Launch& launch, std::size_t first, std::size_t count, DevicePtr out, std::uint64_t elements) {
     out_.push_back({launch, first, count, out, elements});
@@ -200,8 +199,12 @@ class LaunchList::Builder {
     if (op.k_norm != nullptr) p.k_norm = l_.weights_.vector(l_.pool_, op.k_norm->weight);
     p.rope_coarse = l_.buffers_.rope_coarse(l_.pool_, op.rope->rope);
     p.rope_fine = l_.buffers_.rope_fine(l_.pool_, op.rope->rope);
-    p.k_cache = l_.buffers_.keys(l_.pool_, op.attention->layer);
-    p.v_cache = l_.buffers_.values(l_.pool_, op.attention->layer);
+    const DeviceBuffers::Cache cache = l_.buffers_.cache(l_.pool_, op.attention->layer);
+    p.k_cache = cache.keys;
+    p.v_cache = cache.values;
+    p.k_scales = cache.key_scales;
+    p.v_scales = cache.value_scales;
+    p.kv_type = static_cast<std::int32_t>(l_.options_.kv_type);
     p.qkv_stride = static_cast<std::int32_t>(h_.q_width() + 2 * h_.kv_width());
     p.n_columns = pass_.n_columns;
     p.n_heads = static_cast<std::int32_t>(h_.n_heads);

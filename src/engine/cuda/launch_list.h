@@ -1,5 +1,6 @@
 // The launches of one pass: what a graph is captured from.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@ inline constexpr std::int32_t kRingSize = 64, kMaxEndTokens = 64, kMaxPenaltyWin
 struct PassShape {
   std::int32_t n_columns = 1;
   std::int32_t n_logits = 1;  // the last n_logits columns; 0: the cache is filled and nothing else
+  bool apart = true;          // every column is of another sequence
   friend bool operator==(const PassShape&, const PassShape&) = default;
   friend auto operator<=>(const PassShape&, const PassShape&) = default;
 };
@@ -69,23 +71,31 @@ class DeviceBuffers {
   /// Activations of columns from `first` on.
   [[nodiscard]] kernels::cuda::Activations activations(const MemoryPool& pool, Region q, std::int32_t width,
                                                        std::int32_t first) const;
-  [[nodiscard]] DevicePtr keys(const MemoryPool& pool, std::int32_t layer) const;
-  [[nodiscard]] DevicePtr values(const MemoryPool& pool, std::int32_t layer) const;
+  /// Addresses of a layer's cache; scales are 0 where it has none.
+  struct Cache {
+    DevicePtr keys = 0, values = 0, key_scales = 0, value_scales = 0;
+  };
+  [[nodiscard]] Cache cache(const MemoryPool& pool, std::int32_t layer) const;
   [[nodiscard]] DevicePtr rope_coarse(const MemoryPool& pool, std::int32_t rope) const;
   [[nodiscard]] DevicePtr rope_fine(const MemoryPool& pool, std::int32_t rope) const;
   /// Every region that is not a weight, with its name.
   [[nodiscard]] std::vector<std::pair<std::string, std::size_t>> named_regions() const;
   [[nodiscard]] std::int32_t n_splits() const noexcept { return n_splits_; }
   [[nodiscard]] std::int32_t n_logit_rows() const noexcept { return n_logit_rows_; }
+  /// Sequences that a decode loop runs together at most: of each there is a row of logits.
+  [[nodiscard]] std::size_t most_decoded() const noexcept {
+    return std::min<std::size_t>(n_sequences_, static_cast<std::size_t>(n_logit_rows_));
+  }
 
  private:
   const model::Plan& plan_;
-  std::uint32_t n_ctx_, n_batch_;
+  std::uint32_t n_ctx_, n_batch_, n_sequences_;
+  TensorType kv_type_;
   std::uint64_t slot_bytes_;
   std::int32_t n_splits_, n_logit_rows_;
   std::vector<std::size_t> regions_;
-  std::vector<std::size_t> keys_, values_;  // by layer
-  std::vector<std::size_t> coarse_, fine_;  // by index of Plan::ropes
+  std::vector<std::size_t> keys_, values_, key_scales_, value_scales_;  // by layer; scales of q8_0 alone
+  std::vector<std::size_t> coarse_, fine_;                              // by index of Plan::ropes
 };
 
 /// Everything up to the head, and the head.

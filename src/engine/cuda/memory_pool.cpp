@@ -20,7 +20,8 @@ std::size_t MemoryPool::plan(MemoryUse use, std::uint64_t n_bytes) {
   return regions_.size() - 1;
 }
 
-void MemoryPool::take(Driver& driver, const DeviceInfo& device, std::uint32_t n_ctx, std::uint64_t limit_bytes) {
+void MemoryPool::take(Driver& driver, const DeviceInfo& device, std::uint32_t n_ctx, std::uint64_t limit_bytes,
+                      const std::function<std::string(std::uint64_t)>& advice) {
   std::size_t free_bytes = 0, total_bytes = 0;
   APR_CUDA(driver, memory_info(&free_bytes, &total_bytes));
   const std::uint64_t headroom = std::min<std::uint64_t>(kHeadroomBytes, total_bytes / 16);
@@ -32,7 +33,7 @@ void MemoryPool::take(Driver& driver, const DeviceInfo& device, std::uint32_t n_
         .want(fmt::format("at most {} ({} bytes): {} free of {}, {} left to the driver", human_bytes(limit), limit,
                           human_bytes(free_bytes), human_bytes(total_bytes), human_bytes(headroom)))
         .got(fmt::format("{} ({} bytes): {}", human_bytes(n_bytes_), n_bytes_, engine::describe(by_use_, n_ctx)))
-        .help("a smaller context (--ctx) needs a smaller KV cache; --device cpu uses the memory of the machine");
+        .help((advice ? advice(limit) : "") + "--device cpu uses the memory of the machine");
   }
   memory_ = allocate_memory(driver, std::max<std::uint64_t>(n_bytes_, kAlignment));
 }

@@ -196,7 +196,7 @@ void FastExecutor::forward_batch(std::span<const BatchPart> parts, std::span<flo
   Pass pass{batch_.shape.n_tokens, batch_.shape.n_logits, plan_.ops.size(), observer_};
   for (std::size_t i = plan_.ops.size(); pass.n_logits == 0 && i > 0; --i)
     if (plan_.ops[i - 1].rows == RowSet::Logits || plan_.ops[i - 1].kind == OpKind::SelectRows) pass.end_op = i - 1;
-  batch_.shape.kv_element_bytes = options_.kv_type == TensorType::Q8_0 ? 34.0 / 32 : 2;
+  batch_.shape.kv_element_bytes = kv_element_bytes(options_.kv_type);
   if (observer_ != nullptr) observer_->pass_begin(batch_.shape);
   make_rope_tables();
   make_tiles();

@@ -50,6 +50,8 @@ struct State {
               static_cast<std::int32_t>(end_tokens.host().size()),
               static_cast<std::int32_t>(options.penalty_window),
               static_cast<std::int32_t>(options.top_k),
+              static_cast<std::int32_t>(options.penalty_window),
+              0,
               options.temperature,
               options.top_p,
               options.min_p,
@@ -147,7 +149,7 @@ TEST(Sample, StopsAtAnEndTokenAtTheLimitAndAtTheEndOfTheContext) {
   state.columns[1] = {0, 998, 1, 0};
   state.sequences[1].n_left = -1;
   for (int step = 0; step < 4; ++step) emulator.run(launch_sample(state.params));
-  EXPECT_EQ(state.columns[1].position, 1000);
+  EXPECT_EQ(state.columns[1].position, 999);
   EXPECT_EQ(state.columns[1].stopped, 1);
 }
 

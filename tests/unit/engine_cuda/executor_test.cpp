@@ -1,8 +1,11 @@
 // The CUDA executor on a driver without a GPU, its kernels replaced by plain loops (cuda_reference_kernels.h): what is
 // proven here is everything around the kernels: lowering, memory, loading, graphs, the decode loop, failures.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,18 +34,23 @@ class CudaExecutorTest : public testing::TestWithParam<std::size_t> {
 };
 
 TEST_P(CudaExecutorTest, LogitsAgreeWithTheCpuHoweverThePromptIsCut) {
-  const auto cpu = make_fast_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1, .two_terms = false});
-  const auto expected = test::all_logits(*cpu, model_.prompt(), model_.prompt().size());
-  std::vector<float> first;
-  for (const std::size_t chunk : {model_.prompt().size(), std::size_t{1}, std::size_t{3}}) {
-    const auto driver = reference_driver();
-    const auto executor = make_cuda_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_batch = 16}, driver);
-    const auto logits = test::all_logits(*executor, model_.prompt(), chunk);
-    const double error = test::nmse_of(logits, expected);
-    EXPECT_TRUE(error < test::kLogitTolerance) << model_.name() << ", chunks of " << chunk << ": " << error;
-    if (first.empty()) first = logits;
-    EXPECT_TRUE(test::nmse_of(logits, first) < 1e-12) << "chunks of " << chunk;
-    EXPECT_EQ(driver->kernel_error(), "");
+  for (const TensorType kv_type : {TensorType::F16, TensorType::Q8_0}) {
+    const auto cpu = make_fast_executor(
+        model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1, .two_terms = false, .kv_type = kv_type});
+    const auto expected = test::all_logits(*cpu, model_.prompt(), model_.prompt().size());
+    std::vector<float> first;
+    for (const std::size_t chunk : {model_.prompt().size(), std::size_t{1}, std::size_t{3}}) {
+      const auto driver = reference_driver();
+      const auto executor =
+          make_cuda_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_batch = 16, .kv_type = kv_type}, driver);
+      const auto logits = test::all_logits(*executor, model_.prompt(), chunk);
+      const double error = test::nmse_of(logits, expected);
+      EXPECT_TRUE(error < test::kLogitTolerance)
+          << model_.name() << ' ' << name(kv_type) << ", chunks of " << chunk << ": " << error;
+      if (first.empty()) first = logits;
+      EXPECT_TRUE(test::nmse_of(logits, first) < 1e-12) << name(kv_type) << ", chunks of " << chunk;
+      EXPECT_EQ(driver->kernel_error(), "");
+    }
   }
 }
 
@@ -193,6 +201,41 @@ TEST(CudaExecutor, WhatDoesNotFitIsRefusedBeforeAnythingIsTaken) {
   }
   EXPECT_EQ(driver->counts().memory_allocs, 0U);
   EXPECT_EQ(driver->counts().alive(), 0U);
+}
+
+TEST(CudaExecutor, ARefusalNamesTheLongestContextThatFitsWithEitherCache) {
+  const auto load = [](std::uint64_t limit, TensorType kv_type, std::uint32_t n_ctx) {
+    return make_cuda_executor(small().plan(), {.n_ctx = n_ctx, .memory_limit_bytes = limit, .kv_type = kv_type},
+                              reference_driver());
+  };
+  const std::uint32_t n_ctx = small().n_ctx();
+  const MemoryPlan f16 = load(0, TensorType::F16, n_ctx)->memory(), q8_0 = load(0, TensorType::Q8_0, n_ctx)->memory();
+  EXPECT_EQ(q8_0.kv_type, TensorType::Q8_0);
+  EXPECT_LT(q8_0.kv_bytes, f16.kv_bytes);
+  const auto advice = [&](std::uint64_t limit, TensorType kv_type) {
+    try {
+      (void)load(limit, kv_type, n_ctx);
+      return std::string("it fits");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code, ErrorCode::ModelLoad);
+      EXPECT_NE(error.expected.find(fmt::format("{} bytes", limit)), std::string::npos) << error.expected;
+      return error.hint;
+    }
+  };
+  const std::uint64_t limit = q8_0.allocated_bytes() - q8_0.kv_bytes / 3;
+  std::map<TensorType, std::uint32_t> fits;
+  const std::string text = advice(limit, TensorType::F16);
+  ASSERT_EQ(std::sscanf(text.c_str(), "--kv-type f16 --ctx %u would fit; --kv-type q8_0 --ctx %u would fit;",
+                        &fits[TensorType::F16], &fits[TensorType::Q8_0]),
+            2)
+      << text;
+  for (const auto& [kv_type, longest] : fits) {
+    EXPECT_NO_THROW((void)load(limit, kv_type, longest)) << name(kv_type) << ' ' << longest;
+    EXPECT_THROW((void)load(limit, kv_type, longest + 1), Error) << name(kv_type) << ' ' << longest;
+  }
+  EXPECT_LT(fits[TensorType::F16], fits[TensorType::Q8_0]);
+  EXPECT_TRUE(advice(limit, TensorType::Q8_0).starts_with("--kv-type q8_0 --ctx ")) << "f16 needs more";
+  EXPECT_TRUE(advice(f16.weights_bytes, TensorType::Q8_0).starts_with("no context would fit with --kv-type q8_0"));
 }
 
 TEST(CudaExecutor, APlanOfAnotherOrderIsRefusedByTheOp) {

@@ -2,11 +2,15 @@
 // emulator in a drawn order, from loading the weights to the last sampled token.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <memory>
+#include <tuple>
 #include <vector>
 
 #include "apr/engine/session.h"
 #include "src/engine/cuda/cuda_executor.h"
+#include "tests/support/batch_checks.h"
 #include "tests/support/cuda_emulator_runner.h"
 #include "tests/unit/engine_cuda/cuda_models.h"
 
@@ -21,26 +25,31 @@ struct Emulated {
     runner = kernels.get();
     driver = std::make_shared<EmulatedDriver>(std::move(kernels));
   }
-  [[nodiscard]] std::unique_ptr<Executor> executor(const CudaModel& model) const {
-    return make_cuda_executor(model.plan(), {.n_ctx = model.n_ctx(), .n_batch = 16}, driver, {.listener = runner});
+  [[nodiscard]] std::unique_ptr<Executor> executor(const CudaModel& model, TensorType kv_type = TensorType::F16) const {
+    return make_cuda_executor(model.plan(), {.n_ctx = model.n_ctx(), .n_batch = 16, .kv_type = kv_type}, driver,
+                              {.listener = runner});
   }
   test::EmulatorRunner* runner;
   std::shared_ptr<EmulatedDriver> driver;
 };
 
-class EmulatedModel : public testing::TestWithParam<std::size_t> {
+class EmulatedModel : public testing::TestWithParam<std::tuple<std::size_t, TensorType>> {
  protected:
-  const CudaModel& model_ = test::cuda_models()[GetParam()];
+  [[nodiscard]] std::unique_ptr<Executor> cpu() const {
+    return make_fast_executor(model_.plan(),
+                              {.n_ctx = model_.n_ctx(), .n_threads = 1, .two_terms = false, .kv_type = kv_type_});
+  }
+  const CudaModel& model_ = test::cuda_models()[std::get<0>(GetParam())];
+  const TensorType kv_type_ = std::get<1>(GetParam());
 };
 
 TEST_P(EmulatedModel, LogitsAgreeWithTheCpuHoweverThePromptIsCut) {
-  const auto cpu = make_fast_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1, .two_terms = false});
   const auto prompt = model_.prompt().first(9);
-  const auto expected = test::all_logits(*cpu, prompt, prompt.size());
+  const auto expected = test::all_logits(*cpu(), prompt, prompt.size());
   std::vector<float> first;
   for (const std::size_t chunk : {prompt.size(), std::size_t{1}, std::size_t{4}}) {
     const Emulated on(chunk);
-    const auto logits = test::all_logits(*on.executor(model_), prompt, chunk);
+    const auto logits = test::all_logits(*on.executor(model_, kv_type_), prompt, chunk);
     const double error = test::nmse_of(logits, expected);
     EXPECT_TRUE(error < test::kLogitTolerance)
         << model_.name() << ", chunks of " << chunk << ": " << error << ' ' << on.driver->kernel_error();
@@ -50,12 +59,11 @@ TEST_P(EmulatedModel, LogitsAgreeWithTheCpuHoweverThePromptIsCut) {
 }
 
 TEST_P(EmulatedModel, TokensAreThoseOfTheCpuAndTheHostWritesNothingMeanwhile) {
-  const auto cpu = make_fast_executor(model_.plan(), {.n_ctx = model_.n_ctx(), .n_threads = 1, .two_terms = false});
   const SamplerOptions greedy{.temperature = 0};
   const GenerateOptions options{.n_predict = model_.n_predict(), .end_tokens = {}};
-  const auto expected = Session(*cpu, greedy).generate(model_.prompt(), options).tokens;
+  const auto expected = Session(*cpu(), greedy).generate(model_.prompt(), options).tokens;
   const Emulated on(17);
-  const auto executor = on.executor(model_);
+  const auto executor = on.executor(model_, kv_type_);
   Session session(*executor, greedy);
   std::vector<std::uint64_t> writes;
   const auto tokens = session
@@ -72,8 +80,13 @@ TEST_P(EmulatedModel, TokensAreThoseOfTheCpuAndTheHostWritesNothingMeanwhile) {
   EXPECT_GE(on.driver->counts().graph_launches, model_.n_predict() - 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, EmulatedModel, testing::Range<std::size_t>(0, test::cuda_models().size()),
-                         [](const auto& param) { return test::cuda_models()[param.param].name(); });
+INSTANTIATE_TEST_SUITE_P(Models, EmulatedModel,
+                         testing::Combine(testing::Range<std::size_t>(0, test::cuda_models().size()),
+                                          testing::Values(TensorType::F16, TensorType::Q8_0)),
+                         [](const auto& param) {
+                           return test::cuda_models()[std::get<0>(param.param)].name() + "_" +
+                                  std::string(name(std::get<1>(param.param)));
+                         });
 
 TEST(EmulatedDecode, SampledTokensAreTheSameInEveryOrderAndThoseOfTheHostsSampler) {
   const CudaModel& model = test::cuda_models().front();
@@ -102,6 +115,107 @@ TEST(EmulatedDecode, SampledTokensAreTheSameInEveryOrderAndThoseOfTheHostsSample
     executor->forward(std::span(&expected.back(), 1), position, LogitsRequest::Last, logits);
   }
   EXPECT_EQ(runs[0], expected);
+}
+
+std::unique_ptr<Executor> make_emulated(const model::Plan& plan, const ExecutorOptions& options) {
+  // The driver lives with the executor; the runner with the driver.
+  auto kernels = std::make_unique<test::EmulatorRunner>(options.n_sequences);
+  test::EmulatorRunner* runner = kernels.get();
+  return make_cuda_executor(plan, options, std::make_shared<EmulatedDriver>(std::move(kernels)), {.listener = runner});
+}
+
+TEST(EmulatedBatch, SequencesGetTheBitsThatTheyGetAlone) {
+  for (const std::string_view name : test::kGoldenModels) test::expect_the_same_as_alone(name, make_emulated);
+  test::expect_every_part_gets_its_rows(make_emulated);
+}
+
+/// Greedy, sampled with a short window of penalties, and sampled until an end token: what each makes in a session.
+struct Text {
+  std::uint32_t sequence;
+  std::size_t first, n_prompt;
+  SamplerOptions sampler;
+  GenerateOptions options;
+  std::vector<std::int32_t> alone;
+};
+
+TEST(EmulatedBatch, SequencesThatDecodeTogetherMakeTheTokensThatTheyMakeAlone) {
+  const CudaModel& model = test::cuda_models()[3];
+  for (const TensorType kv_type : {TensorType::F16, TensorType::Q8_0}) {
+    const SamplerOptions hot{.temperature = 0.9, .top_k = 20, .repeat_penalty = 1.2, .penalty_window = 8, .seed = 7};
+    std::vector<Text> texts = {{2, 0, 11, {.temperature = 0}, {.n_predict = 12, .end_tokens = {}}, {}},
+                               {0, 3, 5, hot, {.n_predict = 9, .end_tokens = {}}, {}},
+                               {3, 1, 8, {.temperature = 1.5, .seed = 3}, {.n_predict = 5, .end_tokens = {}}, {}}};
+    for (Text& text : texts) {
+      const Emulated on(text.sequence);
+      const auto executor = make_cuda_executor(model.plan(), {.n_ctx = 40, .n_batch = 16, .kv_type = kv_type},
+                                               on.driver, {.listener = on.runner});
+      const auto prompt = model.prompt().subspan(text.first, text.n_prompt);
+      text.alone = Session(*executor, text.sampler).generate(prompt, text.options).tokens;
+      ASSERT_FALSE(text.alone.empty());
+    }
+    // The third one has no limit: it ends at what it made fifth.
+    texts[2].options = {.n_predict = {}, .end_tokens = {texts[2].alone[4]}};
+    texts[2].alone.resize(
+        static_cast<std::size_t>(std::ranges::find(texts[2].alone, texts[2].alone[4]) - texts[2].alone.begin()));
+    const Emulated on(5);
+    const auto executor =
+        make_cuda_executor(model.plan(), {.n_ctx = 40, .n_batch = 16, .n_sequences = 4, .kv_type = kv_type}, on.driver,
+                           {.listener = on.runner});
+    EXPECT_EQ(executor->decoder()->most_sequences(), 4U);
+    std::vector<BatchPart> last;
+    std::vector<DecodeRequest> requests;
+    for (const Text& text : texts) {
+      const auto prompt = model.prompt().subspan(text.first, text.n_prompt);
+      const auto n = static_cast<std::uint32_t>(prompt.size());
+      const BatchPart part{text.sequence, 0, prompt.first(n - 1), LogitsRequest::None};
+      executor->forward_batch(std::span(&part, 1), {});
+      last.push_back({text.sequence, n - 1, prompt.last(1), LogitsRequest::Last});
+      Sampler sampler(text.sampler);
+      for (const std::int32_t token : prompt) sampler.accept(token);
+      requests.push_back(
+          {text.sampler, sampler.state(), text.options.end_tokens, text.options.n_predict, n, text.sequence});
+    }
+    std::vector<float> logits(last.size() * model.plan().hparams.n_vocab);
+    executor->forward_batch(last, logits);
+    DeviceDecoder& decoder = *executor->decoder();
+    decoder.begin(requests);
+    std::map<std::uint32_t, std::vector<std::int32_t>> made;
+    const std::uint64_t writes = on.driver->counts().host_writes;
+    for (auto burst = decoder.next(); !burst.empty(); burst = decoder.next())
+      for (const DecodedToken& token : burst) made[token.sequence].push_back(token.token);
+    EXPECT_EQ(on.driver->counts().host_writes, writes) << "the host wrote between tokens";
+    EXPECT_EQ(on.driver->kernel_error(), "");
+    std::vector<std::uint32_t> n_past;
+    for (Text& text : texts) {
+      if (!text.options.end_tokens.empty()) text.alone.push_back(text.options.end_tokens[0]);
+      EXPECT_EQ(made[text.sequence], text.alone) << "sequence " << text.sequence << ' ' << name(kv_type);
+      n_past.push_back(static_cast<std::uint32_t>(text.n_prompt + text.alone.size() - 1));
+    }
+    EXPECT_EQ(decoder.end(n_past).size(), texts.size());
+    for (std::size_t i = 0; i < texts.size(); ++i)
+      last[i] = {texts[i].sequence, n_past[i], std::span(texts[i].alone).last(1), LogitsRequest::Last};
+    EXPECT_NO_THROW(executor->forward_batch(last, logits)) << "the caches hold less than what was made";
+  }
+}
+
+// What is in flight when the context is full must not touch the first position of the next head.
+TEST(EmulatedDecode, AFullContextLeavesTheCacheAsItWas) {
+  const CudaModel& model = test::cuda_models()[3];
+  const Emulated on(6);
+  const auto executor =
+      make_cuda_executor(model.plan(), {.n_ctx = 20, .n_batch = 16}, on.driver, {.listener = on.runner});
+  Session session(*executor, {.temperature = 0});
+  const auto text = session.generate(model.prompt(), {.n_predict = {}, .end_tokens = {}});
+  EXPECT_EQ(text.reason, FinishReason::ContextFull);
+  EXPECT_EQ(on.driver->kernel_error(), "");
+  const Emulated other(7);
+  const auto fresh =
+      make_cuda_executor(model.plan(), {.n_ctx = 20, .n_batch = 16}, other.driver, {.listener = other.runner});
+  std::vector<float> kept(model.plan().hparams.n_vocab), expected(kept);
+  executor->forward(std::span(text.tokens).first(1), 11, LogitsRequest::Last, kept);
+  fresh->forward(model.prompt(), 0, LogitsRequest::None, {});
+  fresh->forward(std::span(text.tokens).first(1), 11, LogitsRequest::Last, expected);
+  EXPECT_EQ(kept, expected);
 }
 
 }  // namespace
