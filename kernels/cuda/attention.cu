@@ -5,13 +5,12 @@
 // positions. The softmax is online over chunks of 256 positions. The last block of a kv head to arrive adds the splits
 // in order, so the result does not depend on which one that is.
 #include "kernels/cuda/common.cuh"
+#include "kernels/cuda/heads.cuh"
 #include "kernels/cuda/shared_layout.h"
 
 namespace apr::kernels::cuda {
 
 constexpr int chunk = attention_threads, dims = 8;
-
-APR_DEVICE float minus_infinity() { return as_float(0xFF800000u); }
 
 /// (cos, sin) of every pair at `position` into shared memory: the coarse angle turned by the fine one.
 APR_DEVICE void fill_turns(const HeadParams& p, int position, Shared<float> turn) {
@@ -67,14 +66,6 @@ struct ToHalf {
   Global<uint16_t> to;
   APR_METHOD void operator()(int i, float value) const { to[i] = static_cast<uint16_t>(float_to_half(value)); }
 };
-
-/// The row of the cache that a position of a kv head has.
-APR_DEVICE int64_t cache_row(const HeadParams& p, int slot, int kv_head, int position) {
-  return (static_cast<int64_t>(slot) * p.n_kv_heads + kv_head) * p.n_ctx + position;
-}
-APR_DEVICE Global<const float> qkv_head(const HeadParams& p, int column, int head) {
-  return global<const float>(p.qkv) + static_cast<int64_t>(column) * p.qkv_stride + head * p.head_dim;
-}
 
 /// Rows of keys or values in f16, from one row on.
 struct HalfRows {

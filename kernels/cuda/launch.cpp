@@ -144,6 +144,16 @@ Launch launch_attention(const AttentionParams& p, const DeviceShape& device) {
                      {p.n_splits, p.head.n_kv_heads, p.head.n_columns}, shared, true);
 }
 
+Launch launch_prefill_attention(const PrefillAttentionParams& p) {
+  check_heads(p.head);
+  require_shape(prefill_attends(p.head), "head_dim", "at most 256, in a cache of f16", p.head.head_dim);
+  const std::int64_t rows = std::int64_t{p.head.n_columns} * group_heads(p.head);
+  const std::array<std::int64_t, 3> grid = {ceil_div(rows, prefill_rows), p.head.n_kv_heads, 1};
+  if (p.head.head_dim <= 64) return make_launch(KernelId::PrefillAttention64, p, grid, PrefillTile<64>::bytes, true);
+  if (p.head.head_dim <= 128) return make_launch(KernelId::PrefillAttention128, p, grid, PrefillTile<128>::bytes, true);
+  return make_launch(KernelId::PrefillAttention256, p, grid, PrefillTile<256>::bytes, true);
+}
+
 Launch launch_sample(const SampleParams& p) {
   require_shape(p.temperature == 0 || (p.top_k >= 1 && p.top_k <= sample_candidates / 2), "top_k",
                 "1 to 1024 for sampling on the device", p.top_k);
@@ -162,6 +172,8 @@ std::size_t attention_partial_elements(const AttentionParams& p) noexcept {
 }
 
 std::size_t sample_scratch_elements(std::int32_t n_vocab) noexcept { return static_cast<std::size_t>(n_vocab); }
+
+bool prefill_attends(const HeadParams& head) noexcept { return head.head_dim <= 256 && !is_q8(head); }
 
 bool attention_quantises(const HeadParams& head) noexcept { return group_heads(head) * head.head_dim % 32 == 0; }
 

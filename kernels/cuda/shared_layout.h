@@ -40,6 +40,15 @@ struct AttentionShared {
         bytes(reduce + attention_threads * 8 * 4) {}
 };
 
+/// Prefill attention: a tile of keys and one of values, rows of head_dim elements with 16 bytes behind each, which puts
+/// eight neighbouring rows into different banks.
+inline constexpr int prefill_threads = 128, prefill_rows = 64;
+template <int Dim>  // the widest head that a kernel takes
+struct PrefillTile {
+  static constexpr int positions = Dim > 128 ? 32 : 64, stride = Dim + 8;  // f16 elements
+  static constexpr int keys = 0, values = positions * stride * 2, bytes = 2 * values;
+};
+
 inline constexpr int sample_threads = 1024, sample_candidates = 2048;
 struct SampleShared {
   static constexpr int keys = 0;                                    // u64 [candidates]

@@ -124,7 +124,57 @@ APR_DEVICE double exponential(double x) { return exp(x); }
 APR_DEVICE double logarithm(double x) { return log(x); }
 APR_DEVICE float square_root(float x) { return __fsqrt_rn(x); }
 APR_DEVICE float highest(float a, float b) { return fmaxf(a, b); }
+/// 2^x by the special function unit: to two units in the last place, subnormal results are 0.
+APR_DEVICE float exponential2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+/// Two f16, `low` in the lower half.
+APR_DEVICE uint32_t pack_halves(float low, float high) {
+  const __half2 both = __floats2half2_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&both);
+}
 
+APR_DEVICE uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+/// 16 bytes from global into shared memory, or zeros; they are there for this thread after await_copies(), for others
+/// after a barrier behind it. Before compute capability 8.0 the copy is an ordinary one.
+APR_DEVICE void copy_async(Word4* to, const Word4* from, bool exists) {
+#if __CUDA_ARCH__ < 800
+  *to = exists ? *from : Word4{0, 0, 0, 0};
+#else
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
+               "r"(exists ? 16 : 0)
+               : "memory");
+#endif
+}
+APR_DEVICE void await_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+/// Four 8 x 8 matrices of f16 from shared memory. Lane i names row i % 8 of matrix i / 8, eight elements in 16 bytes;
+/// m[j] is the word of matrix j that a fragment has in this lane: row lane / 4, elements 2 (lane % 4) and the next.
+APR_DEVICE void load_matrices(const uint16_t* row, uint32_t (&m)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+               : "r"(shared_address(row))
+               : "memory");
+}
+/// The same with each matrix transposed: rows 2 (lane % 4) and the next of column lane / 4.
+APR_DEVICE void load_matrices_turned(const uint16_t* row, uint32_t (&m)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+               : "r"(shared_address(row))
+               : "memory");
+}
+
+/// c += a x b for 16 x 8 x 8 of f16 with f32 sums: compute capability 7.5 has no deeper one.
+APR_DEVICE void mma_f16_k8(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a0), "r"(a1), "r"(b0));
+}
 /// (c0, c1) += a x b for 8 x 8 x 16: two columns of a row, a word of a row of a, a word of a column of b.
 template <bool Signed>
 APR_DEVICE void mma_8x8x16(int& c0, int& c1, uint32_t a, uint32_t b) {
@@ -158,6 +208,16 @@ APR_DEVICE void mma_k32(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint
         : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
   }
+#endif
+}
+/// c += a x b for 16 x 8 x 16 of f16 with f32 sums (PTX ISA, fragments of mma.m16n8k16).
+APR_DEVICE void mma_f16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ < 800
+  mma_f16_in_parts(c, a, b0, b1);
+#else
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 #endif
 }
 /// c += a x b for 16 x 8 x 16, both signed.

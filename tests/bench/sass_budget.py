@@ -2,11 +2,14 @@
 """Instructions that a GPU issues per weight in the inner loop of every matrix kernel, and the speed that they allow.
 
 usage: sass_budget.py [--kernel linear1|linear8] [--types Q4_K,Q6_K,...] [--mmvq FOLDER] [--json FILE] [--check]
+       sass_budget.py --kernel prefill_attention
+
 
 Each type is compiled alone (nvcc, sm_90), disassembled (nvdisasm of the PyPI package nvidia-cuda-nvdisasm, put into a
 virtual environment under ~/.cache on demand), and the loop that holds its products is counted. Nothing is run: every
 figure but a count is modelled, and says so. Bytes in flight: one tile of every warp that fits (of mmvq: the weights of one
-trip). --mmvq takes the ggml-cuda folder of a llama.cpp source tree and counts
+trip). The budget is that of one column; of several columns an instruction serves them all. prefill_attention: instructions per
+product of the matrix unit (16 x 8 x 16), and what its loop is made of. --mmvq takes the ggml-cuda folder of a llama.cpp source tree and counts
 its mat-vec kernel the same way. --check exits with 1 when a budget is exceeded or nothing was counted.
 """
 import argparse
@@ -153,10 +156,26 @@ def count_own(kernel, names, nvdisasm, tiles):
             # One tile of a warp is on its way while another is worked on; of floats as much of it as 64 registers hold.
             flight = min(32 * 256, tiles[type_id])
             rows.append({"kernel": kernel, "type": name, "loop_instructions": loop.n, "weights_per_lane_and_trip": weights,
-                         "instructions_per_weight": loop.n / weights, "budget": budget, "registers": registers,
-                         "warps_per_sm_modelled": warps, "bytes_in_flight_per_sm_modelled": warps * flight,
+                         "instructions_per_weight": loop.n / weights, "budget": budget if kernel == "linear1" else None,
+                         "registers": registers, "warps_per_sm_modelled": warps, "bytes_in_flight_per_sm_modelled": warps * flight,
                          "bytes_per_weight": tiles[type_id] / 4096, "opcodes": dict(loop.opcodes.most_common(8))})
     return rows
+
+
+def count_prefill(nvdisasm):
+    """Prints the loop over tiles of each prefill attention; returns how many were counted."""
+    with tempfile.TemporaryDirectory() as out:
+        cubin = pathlib.Path(out) / "prefill.cubin"
+        log = run(["nvcc", "-arch=sm_90", "-O3", "-std=c++17", "-fmad=false", "-I", str(ROOT), "-I", str(ROOT / "include"),
+                   "-Xptxas", "-v", "-cubin", "-o", str(cubin), str(ROOT / "kernels/cuda/prefill_attention.cu")])
+        found = loops(cubin, nvdisasm)
+    counted = 0
+    for entry in sorted(found):
+        loop = max(found[entry], key=products)
+        counted += products(loop) > 0
+        print(f"{entry}: {loop.n} instructions for {products(loop)} products: {loop.n / max(1, products(loop)):.2f} each, "
+              f"{resources(log, entry)[0]} registers; {', '.join(f'{o} {n}' for o, n in loop.opcodes.most_common(12))}")
+    return counted
 
 
 def count_mmvq(folder, nvdisasm):
@@ -185,7 +204,7 @@ def count_mmvq(folder, nvdisasm):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kernel", default="linear1", choices=["linear1", "linear8"])
+    parser.add_argument("--kernel", default="linear1", choices=["linear1", "linear8", "prefill_attention"])
     parser.add_argument("--types", default=",".join(TYPES))
     parser.add_argument("--mmvq")
     parser.add_argument("--json")
@@ -195,6 +214,8 @@ def main():
     if unknown := [n for n in names if n not in TYPES]:
         sys.exit(f"unknown types: {', '.join(unknown)}")
     nvdisasm = disassembler()
+    if options.kernel == "prefill_attention":
+        sys.exit(0 if count_prefill(nvdisasm) == 3 else "prefill_attention: a loop without products")
     rows = count_own(options.kernel, names, nvdisasm, tile_bytes())
     if options.mmvq:
         rows += count_mmvq(options.mmvq, nvdisasm)

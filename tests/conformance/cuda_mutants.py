@@ -22,16 +22,16 @@ import tempfile
 
 KERNELS = "kernels/cuda"
 # Tests that run the code of a source; those of CHANGES may be named more narrowly.
-TESTS = {"attention.cu": "Shapes/Attention.*", "linear1.cu": "Types/Linear.*:LinearMix.*", "linear8.cu": "Types/Linear.*",
+TESTS = {"attention.cu": "Shapes/Attention.*", "prefill_attention.cu": "Shapes/Prefill.*", "heads.cuh": "Shapes/Attention.*", "linear1.cu": "Types/Linear.*:LinearMix.*", "linear8.cu": "Types/Linear.*",
          "rows.cu": "Prepare.*:Types/Load.*", "sample.cu": "Sample.*", "load.cu": "Types/Load.*", "common.cuh": "Prepare.*:Types/Linear.*",
          "linear_common.cuh": "Types/Linear.*:LinearMix.*", "fragments.cuh": "Types/Linear.*", "tile_read.cuh": "Types/Load.*"}
 # Modules that a header is tried in; a .cu is its own.
-MODULES = {"common.cuh": ["rows", "linear1"], "linear_common.cuh": ["linear1", "linear8"], "fragments.cuh": ["linear1", "linear8"],
+MODULES = {"heads.cuh": ["attention", "prefill_attention"], "common.cuh": ["rows", "linear1"], "linear_common.cuh": ["linear1", "linear8"], "fragments.cuh": ["linear1", "linear8"],
            "tile_read.cuh": ["load", "rows"]}
 ROW = re.compile(r'^APR_CUDA_KERNEL\((\w+), "(\w+)", (\w+),', re.M)
 # Taken out wherever it stands: what the emulator's rules are about.
 EVERYWHERE = [(re.compile(r"(?<![\w:])sync\(\);"), "barrier"), (re.compile(r"sync_warp\(\);"), "warp barrier"),
-              (re.compile(r"wait_early\(\);"), "dependency wait"), (re.compile(r"(?<![\w:])fence\(\);"), "fence")]
+              (re.compile(r"wait_early\(\);"), "dependency wait"), (re.compile(r"await_copies\(\);"), "wait for copies"), (re.compile(r"(?<![\w:])fence\(\);"), "fence")]
 # (what, source, text that stands there once, what it becomes)
 CHANGES = [
     ("no bounds test of a row", "linear_common.cuh", "  if (local >= matrix.n_rows) return;\n", ""),
@@ -51,13 +51,29 @@ CHANGES = [
     ("the first to arrive adds up", "attention.cu", "return before == static_cast<uint32_t>(n - 1);\n}", "return before == 0u;\n}"),
     ("the ticket is not set back", "attention.cu", "*ticket = 0u;", "static_cast<void>(0);"),
     ("no atomic ticket", "attention.cu", "const uint32_t before = atomic_add(ticket, 1);", "const uint32_t before = *ticket;\n    *ticket = before + 1;"),
-    ("the cache of another slot", "attention.cu", "(static_cast<int64_t>(slot) * p.n_kv_heads + kv_head)", "static_cast<int64_t>(kv_head)"),
+    ("the cache of another slot", "heads.cuh", "(static_cast<int64_t>(slot) * p.n_kv_heads + kv_head)", "static_cast<int64_t>(kv_head)"),
     ("every split writes the new key", "attention.cu", "task.newest = task.first < end && task.last == end;", "task.newest = true;"),
     ("the scale of another group", "attention.cu", "scales[row * groups + part / 4]", "scales[row * groups]"),
     ("the scales of the keys are those of the values", "attention.cu", "p.head.k_cache, p.head.k_scales,", "p.head.k_cache, p.head.v_scales,"),
     ("no bounds test of a group", "attention.cu", "if (i < p.head_dim) out[i] = static_cast<int8_t>(value.q);", "out[i] = static_cast<int8_t>(value.q);"),
     ("elements behind the head take part", "attention.cu", "round_lane(i < p.head_dim ? in[i] : 0.0f)", "round_lane(in[i])"),
     ("no window", "attention.cu", "p.window == 0 || end <= p.window ? 0 : end - p.window;", "0;"),
+    ("no bounds test of a position", "prefill_attention.cu", "base + row < end && 8 * part < h.head_dim;", "8 * part < h.head_dim;"),
+    ("no bounds test of an element", "prefill_attention.cu", "base + row < end && 8 * part < h.head_dim;", "base + row < end;"),
+    ("no bounds test of a query's element", "prefill_attention.cu", "i < h.head_dim ? pack_halves(query[i], query[i + 1]) : 0u;", "pack_halves(query[i], query[i + 1]);"),
+    ("rows that do not exist are read", "prefill_attention.cu", "    row = row < last_row ? row : last_row;", "    row += 0;"),
+    ("rows that do not exist are stored", "prefill_attention.cu", "    if (row > last_row) continue;\n", ""),
+    ("a position sees what comes behind it", "prefill_attention.cu", "position > rows.position[r] || position < rows.first[r]", "position < rows.first[r]"),
+    ("no window", "prefill_attention.cu", "position > rows.position[r] || position < rows.first[r]", "position > rows.position[r]"),
+    ("tiles at the edge count as whole", "prefill_attention.cu", "base + Tile::positions > oldest.position + 1 || base < first_seen(p, newest.position);", "false;"),
+    ("the window's edge counts as whole", "prefill_attention.cu", "oldest.position + 1 || base < first_seen(p, newest.position);", "oldest.position + 1;"),
+    ("a row that has seen nothing has a level", "prefill_attention.cu", "most == minus_infinity() ? 0.0f : most;", "most;"),
+    ("sums are not shrunk to a new highest score", "prefill_attention.cu", "rows.sum[r] = fused(rows.sum[r], shrink, sum);", "rows.sum[r] += sum;"),
+    ("values are not shrunk to a new highest score", "prefill_attention.cu", "      rows.out[i][2 * r] *= shrink;\n", ""),
+    ("tiles start where the window does", "prefill_attention.cu", "first_seen(p, oldest.position) / Tile::positions * Tile::positions;", "first_seen(p, oldest.position);"),
+    ("the cache of another slot", "prefill_attention.cu", "cache_row(h, oldest.slot, kv_head, 0)", "cache_row(h, 0, kv_head, 0)"),
+    ("the left side's rows are swapped", "prefill_attention.cu", "rows.query[k][r + 2 * half]", "rows.query[k][2 * r + half]"),
+    ("the next tile over the one that is read", "prefill_attention.cu", "base + Tile::positions, end, key_tile);", "base + Tile::positions, end, value_tile);"),
     ("a NaN is quantised as a number", "common.cuh", "finite ? d : nan_value()", "d"),
     ("a subnormal scale overflows", "common.cuh", "d > 1.17549435e-38f ? 1.0f / d : 0.0f;", "1.0f / d;"),
     ("the minimum's sums are left out", "fragments.cuh", "fused(-high_half(d), least, fused(low_half(d), both, acc))", "fused(low_half(d), both, acc)"),

@@ -283,6 +283,17 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
       }
     }
   }
+  void run(const kc::PrefillAttentionParams& p) {
+    kc::AttentionParams a{};
+    a.head = p.head;
+    a.window = p.window;
+    a.scale = p.scale;
+    for (std::int32_t c = 0; c < p.head.n_columns; ++c) {
+      std::vector<float> out;
+      for (std::int32_t q_head = 0; q_head < p.head.n_heads; ++q_head) attend(a, c, q_head, out);
+      std::ranges::copy(out, pointer<float>(p.out.x) + z(c) * z(p.out.stride));
+    }
+  }
   static void attend(const kc::AttentionParams& p, std::int32_t c, std::int32_t q_head, std::vector<float>& out) {
     const kc::HeadParams& h = p.head;
     const kc::Column column = pointer<const kc::Column>(h.columns)[c];

@@ -66,6 +66,8 @@ struct DeviceShape {
 [[nodiscard]] Launch launch_linear(LinearParams params, const DeviceShape& device);
 [[nodiscard]] Launch launch_store_kv(const StoreKvParams& params);
 [[nodiscard]] Launch launch_attention(const AttentionParams& params, const DeviceShape& device);
+/// For heads that prefill_attends() takes.
+[[nodiscard]] Launch launch_prefill_attention(const PrefillAttentionParams& params);
 [[nodiscard]] Launch launch_sample(const SampleParams& params);
 
 /// Splits for a context of n_ctx positions: n_kv_heads * splits blocks fill the device once, 256 positions at least
@@ -76,6 +78,8 @@ struct DeviceShape {
 [[nodiscard]] std::size_t attention_partial_elements(const AttentionParams& params) noexcept;
 /// u64 elements of SampleParams::scratch for one column.
 [[nodiscard]] std::size_t sample_scratch_elements(std::int32_t n_vocab) noexcept;
+/// Whether the prefill attention has a kernel for these heads: at most 256 wide, in a cache of f16.
+[[nodiscard]] bool prefill_attends(const HeadParams& head) noexcept;
 /// True when a group of query heads is a multiple of 32 wide, so that the attention kernel quantises its output itself.
 [[nodiscard]] bool attention_quantises(const HeadParams& head) noexcept;
 

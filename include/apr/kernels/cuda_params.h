@@ -157,6 +157,18 @@ struct AttentionParams {
 using StoreKvQ8Params = StoreKvParams;
 using AttentionQ8Params = AttentionParams;
 
+/// Attention of many columns of one sequence at consecutive positions, behind StoreKv, over a cache in f16: f32 rows
+/// alone (out.x). Query and weights are rounded to f16 for the matrix unit; sums are f32.
+struct PrefillAttentionParams {
+  HeadParams head;
+  Activations out;
+  int32_t window;  // positions seen, the own one included; 0 = all
+  float scale;
+};
+using PrefillAttention64Params = PrefillAttentionParams;
+using PrefillAttention128Params = PrefillAttentionParams;
+using PrefillAttention256Params = PrefillAttentionParams;
+
 /// One token of each column from its logits; order and arithmetic as engine/sampler.cpp.
 struct SampleParams {
   Address logits;      // f32 [column][logits_stride]

@@ -6,6 +6,7 @@
 #include "kernels/cuda/linear1.cu"
 #include "kernels/cuda/linear8.cu"
 #include "kernels/cuda/load.cu"
+#include "kernels/cuda/prefill_attention.cu"
 #include "kernels/cuda/rows.cu"
 #include "kernels/cuda/sample.cu"
 
@@ -26,6 +27,9 @@ Emulator::Body body(KernelId kernel) {
     APR_KERNEL_CASE(Attention, apr_attention)
     APR_KERNEL_CASE(StoreKvQ8, apr_store_kv_q8)
     APR_KERNEL_CASE(AttentionQ8, apr_attention_q8)
+    APR_KERNEL_CASE(PrefillAttention64, apr_prefill_attention64)
+    APR_KERNEL_CASE(PrefillAttention128, apr_prefill_attention128)
+    APR_KERNEL_CASE(PrefillAttention256, apr_prefill_attention256)
     APR_KERNEL_CASE(Sample, apr_sample)
 #undef APR_KERNEL_CASE
   }

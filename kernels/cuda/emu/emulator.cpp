@@ -61,6 +61,10 @@ void Emulator::State::run_thread(FiberThread& thread) {
       fail("a thread of an early launch ended without waiting for the launches before it", "wait_early()", "a call",
            "none");
     }
+    if (!thread.copies.empty()) {
+      fail("a thread ended without waiting for its copies", "await_copies()", "none on their way",
+           fmt::format("{}", thread.copies.size()));
+    }
   } catch (const boost::context::detail::forced_unwind&) {
     throw;
   } catch (const Cancelled&) {
@@ -152,6 +156,7 @@ void Emulator::State::run_block(std::uint32_t x, std::uint32_t y, std::uint32_t 
     thread.status = Status::Ready;
     thread.begun = thread.cancelled = thread.waited = false;
     thread.known_block = thread.known_warp = thread.fence_time = thread.atomic_time = 0;
+    thread.copies.clear();
   }
   for (;;) {
     bool moved = false;
@@ -278,6 +283,32 @@ std::uint32_t atomic_add(Region* region, std::uintptr_t address, std::uint32_t v
   const std::uint32_t sum = old + value;
   std::memcpy(reinterpret_cast<void*>(address), &sum, sizeof sum);
   return old;
+}
+
+void start_copy(Region* to, std::uintptr_t to_address, Region* from, std::uintptr_t from_address) {
+  Emulator::State& m = *machine;
+  if (from != nullptr) {
+    m.check_range(from, from_address, sizeof(Word4), "a copy");
+    m.check_waited(*from, "a copy");
+  }
+  m.write(to, to_address, sizeof(Word4));
+  std::memset(reinterpret_cast<void*>(to_address), 0xFF, sizeof(Word4));
+  m.current->copies.push_back({to, from, to_address, from_address});
+}
+
+void finish_copies() {
+  Emulator::State& m = *machine;
+  for (const FiberThread::Copy& copy : m.current->copies) {
+    m.write(copy.to, copy.to_address, sizeof(Word4));
+    if (copy.from == nullptr) {
+      std::memset(reinterpret_cast<void*>(copy.to_address), 0, sizeof(Word4));
+      continue;
+    }
+    m.read(copy.from, copy.from_address, sizeof(Word4));
+    std::memcpy(reinterpret_cast<void*>(copy.to_address), reinterpret_cast<const void*>(copy.from_address),
+                sizeof(Word4));
+  }
+  m.current->copies.clear();
 }
 
 void on_read(Region* region, std::uintptr_t address, std::size_t bytes) { machine->read(region, address, bytes); }

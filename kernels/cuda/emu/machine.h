@@ -13,7 +13,7 @@
 #include "apr/kernels/cuda_emulator.h"
 #include "kernels/cuda/emu/fiber_stack.h"
 #include "kernels/cuda/emu/memory.h"
-#include "kernels/cuda/emu/thread.h"
+#include "kernels/cuda/shim.h"
 
 namespace apr::kernels::cuda {
 
@@ -35,6 +35,11 @@ struct FiberThread {
                 known_warp = 0;  // accesses of the block (warp) before this time are ordered before ours
   std::uint32_t fence_time = 0, atomic_time = 0;  // of its last fence and last atomic
   std::exception_ptr failure;
+  struct Copy {
+    emu::Region *to, *from;  // from null: zeros
+    std::uintptr_t to_address, from_address;
+  };
+  std::vector<Copy> copies;  // on their way
 };
 
 struct WarpMeeting {

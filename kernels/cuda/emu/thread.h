@@ -1,5 +1,6 @@
 // The host side of shim.h: what a kernel calls when the emulator runs it. Every function acts for the running fiber.
 #pragma once
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -32,9 +33,13 @@ void block_barrier();
 void memory_fence();
 void dependency_wait();
 std::uint32_t atomic_add(Region* region, std::uintptr_t address, std::uint32_t value);
+/// A copy of 16 bytes (from null: of zeros) that is done when its thread waits for it and no earlier: until then what
+/// it will overwrite is poison.
+void start_copy(Region* to, std::uintptr_t to_address, Region* from, std::uintptr_t from_address);
+void finish_copies();
 
 /// All 32 lanes of the warp meet; the last one to arrive runs `combine` on what each lane brought.
-enum class Collective { Sync, ShuffleXor, Shuffle, Ballot, MmaK32, MmaK16, Mma8 };
+enum class Collective { Sync, ShuffleXor, Shuffle, Ballot, MmaK32, MmaK16, Mma8, MmaF16, LoadMatrices };
 void collective(Collective kind, void* lane_data, void (*combine)(void** lanes));
 
 template <class T>
@@ -201,6 +206,17 @@ inline double exponential(double x) { return std::exp(x); }
 inline double logarithm(double x) { return std::log(x); }
 inline float square_root(float x) { return std::sqrt(x); }
 inline float highest(float a, float b) { return std::fmax(a, b); }
+inline float exponential2(float x) {
+  const float y = std::exp2(x);
+  return std::fpclassify(y) == FP_SUBNORMAL ? 0.0F : y;
+}
+inline std::uint32_t pack_halves(float low, float high) { return float_to_half(low) | float_to_half(high) << 16; }
+
+inline void copy_async(const Pointer<Word4>& to, const Pointer<const Word4>& from, bool exists) {
+  emu::start_copy(to.region(), reinterpret_cast<std::uintptr_t>(to.get()), exists ? from.region() : nullptr,
+                  reinterpret_cast<std::uintptr_t>(from.get()));
+}
+inline void await_copies() { emu::finish_copies(); }
 
 namespace emu {
 
@@ -242,8 +258,77 @@ void multiply_8x8x16(void** lanes) {
   }
 }
 
+struct MmaF16Lane {
+  std::uint32_t a[4], b[2];
+  float* c;
+};
+/// The sum of a product in double, rounded once: a device rounds it in between, in a way that is not documented.
+template <int Depth>
+void multiply_f16(void** lanes) {
+  const auto half = [](std::uint32_t word, int i) {
+    return static_cast<double>(half_to_float(word >> 16 * i & 0xFFFF));
+  };
+  double left[16][Depth], right[8][Depth];
+  for (int k = 0; k < Depth; ++k) {
+    for (int row = 0; row < 16; ++row) {
+      const auto* lane = static_cast<const MmaF16Lane*>(lanes[4 * (row % 8) + k % 8 / 2]);
+      left[row][k] = half(lane->a[row / 8 + 2 * (k / 8)], k % 2);
+    }
+    for (int col = 0; col < 8; ++col) {
+      const auto* lane = static_cast<const MmaF16Lane*>(lanes[4 * col + k % 8 / 2]);
+      right[col][k] = half(lane->b[k / 8], k % 2);
+    }
+  }
+  for (int row = 0; row < 16; ++row) {
+    for (int col = 0; col < 8; ++col) {
+      float& c = static_cast<MmaF16Lane*>(lanes[4 * (row % 8) + col / 2])->c[2 * (row / 8) + col % 2];
+      double sum = static_cast<double>(c);
+      for (int k = 0; k < Depth; ++k) sum += left[row][k] * right[col][k];
+      c = static_cast<float>(sum);
+    }
+  }
+}
+
+struct MatrixLane {
+  std::array<std::uint16_t, 8> row;
+  std::uint32_t* m;
+};
+template <bool Turned>
+void deal_matrices(void** lanes) {
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int j = 0; j < 4; ++j) {
+      const auto element = [&](int row, int i) {
+        return std::uint32_t{static_cast<const MatrixLane*>(lanes[8 * j + row])->row[static_cast<std::size_t>(i)]};
+      };
+      const int g = lane / 4, t = lane % 4;
+      static_cast<MatrixLane*>(lanes[lane])->m[j] =
+          Turned ? element(2 * t, g) | element(2 * t + 1, g) << 16 : element(g, 2 * t) | element(g, 2 * t + 1) << 16;
+    }
+  }
+}
+template <bool Turned>
+void load_matrices(const Pointer<const std::uint16_t>& row, std::uint32_t (&m)[4]) {
+  const Word4 words = *cast<const Word4>(row);
+  MatrixLane lane{std::bit_cast<std::array<std::uint16_t, 8>>(words), m};
+  collective(Collective::LoadMatrices, &lane, deal_matrices<Turned>);
+}
+
 }  // namespace emu
 
+inline void load_matrices(const Pointer<const std::uint16_t>& row, std::uint32_t (&m)[4]) {
+  emu::load_matrices<false>(row, m);
+}
+inline void load_matrices_turned(const Pointer<const std::uint16_t>& row, std::uint32_t (&m)[4]) {
+  emu::load_matrices<true>(row, m);
+}
+inline void mma_f16(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  emu::MmaF16Lane lane{{a[0], a[1], a[2], a[3]}, {b0, b1}, c};
+  emu::collective(emu::Collective::MmaF16, &lane, emu::multiply_f16<16>);
+}
+inline void mma_f16_k8(float (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b0) {
+  emu::MmaF16Lane lane{{a0, a1, 0, 0}, {b0, 0}, c};
+  emu::collective(emu::Collective::MmaF16, &lane, emu::multiply_f16<8>);
+}
 template <bool Signed>
 void mma_8x8x16(int& c0, int& c1, std::uint32_t a, std::uint32_t b) {
   int c[2] = {c0, c1};

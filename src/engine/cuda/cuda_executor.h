@@ -34,6 +34,7 @@ struct CudaOptions {
   MemoryListener* listener = nullptr;  // not owned; must outlive the executor
   bool graphs = true;                  // off: every launch by itself
   bool early = true;                   // launches overlap the ones in front where the device can
+  bool prompts = true;                 // prompts have kernels of their own; off: the bits of single columns
 };
 
 /// Plans and takes all device memory, loads the weights, captures the graph of one token. The plan must outlive it.

@@ -36,7 +36,7 @@ void DeviceBuffers::plan(MemoryPool& pool) {
   attention.head.n_heads = static_cast<std::int32_t>(h.n_heads);
   attention.head.n_kv_heads = static_cast<std::int32_t>(h.n_kv_heads);
   attention.head.head_dim = static_cast<std::int32_t>(h.head_dim);
-  attention.head.n_columns = static_cast<std::int32_t>(n_batch_);
+  attention.head.n_columns = kAttentionColumns;
   attention.n_splits = n_splits_;
   work(columns * h.n_embd * f32);                                         // X
   work(columns * h.n_embd * f32);                                         // Y
@@ -52,8 +52,8 @@ void DeviceBuffers::plan(MemoryPool& pool) {
   work(most_decoded() * kernels::cuda::sample_scratch_elements(static_cast<std::int32_t>(h.n_vocab)) *
        sizeof(std::uint64_t));
   work(kernels::cuda::attention_partial_elements(attention) * f32);
-  work(columns * h.n_kv_heads * sizeof(std::uint32_t));  // Tickets
-  work(StagingRing::kSlots * slot_bytes_);               // Staging
+  work(std::uint64_t{kAttentionColumns} * h.n_kv_heads * sizeof(std::uint32_t));  // Tickets
+  work(StagingRing::kSlots * slot_bytes_);                                        // Staging
   for (const std::uint64_t width : {padded(h.n_embd), padded(h.q_width()), padded(h.n_ffn)}) {
     work(columns * width);             // q
     work(columns * width / 32 * f32);  // d

@@ -133,7 +133,8 @@ void CudaExecutor::forward_batch(std::span<const BatchPart> parts, std::span<flo
   batch_.assign(parts);
   batch_.shape.kv_element_bytes = kv_element_bytes(options().kv_type);
   const PassShape pass{static_cast<std::int32_t>(batch_.shape.n_tokens),
-                       static_cast<std::int32_t>(batch_.shape.n_logits), parts.size() == batch_.rows.size()};
+                       static_cast<std::int32_t>(batch_.shape.n_logits), parts.size() == batch_.rows.size(),
+                       parts.size() == 1 && model_.cuda().prompts};
   const auto start = Clock::now();
   if (observer_ != nullptr) observer_->pass_begin(batch_.shape);
   model_.enter();

@@ -51,7 +51,7 @@ class LaunchList::Builder {
     const Op& attention = *op.attention;
     kc::AttentionParams p{};
     p.head = heads(op);
-    p.out = l_.buffers_.activations(l_.pool_, B::AttendedQ, static_cast<std::int32_t>(h_.q_width()), 0);
+    p.out = attended(0);
     p.partial = at(B::Partial);
     p.tickets = at(B::Tickets);
     p.n_splits = l_.buffers_.n_splits();
@@ -60,9 +60,24 @@ class LaunchList::Builder {
     p.scale = attention.scale;
     const std::uint64_t elements =
         static_cast<std::uint64_t>(pass_.n_columns - 1) * static_cast<std::uint64_t>(p.out.stride) + h_.q_width();
-    if (pass_.apart) return add(kc::launch_attention(p, l_.shape_), op.first, op.count, p.out.x, elements);
-    add(kc::launch_store_kv({p.head}), op.first, op.n_store_ops, 0, 0);
-    add(kc::launch_attention(p, l_.shape_), op.first + op.n_store_ops, op.count - op.n_store_ops, p.out.x, elements);
+    const std::size_t n_stored = pass_.apart ? 0 : op.n_store_ops;
+    if (!pass_.apart) add(kc::launch_store_kv({p.head}), op.first, n_stored, 0, 0);
+    const std::size_t first = op.first + n_stored, count = op.count - n_stored;
+    if (prefill_attends()) {
+      const kc::PrefillAttentionParams prefill{p.head, p.out, p.window, p.scale};
+      return add(kc::launch_prefill_attention(prefill), first, count, p.out.x, elements);
+    }
+    // Some columns at a time: as many as `partial` has room for.
+    for (std::int32_t column = 0; column < pass_.n_columns; column += kAttentionColumns) {
+      kc::AttentionParams piece = p;
+      piece.head.n_columns = std::min(kAttentionColumns, pass_.n_columns - column);
+      piece.head.columns += static_cast<std::uint64_t>(column) * sizeof(kc::Column);
+      piece.head.qkv +=
+          static_cast<std::uint64_t>(column) * static_cast<std::uint64_t>(p.head.qkv_stride) * sizeof(float);
+      piece.out = attended(column);
+      const bool last = column + kAttentionColumns >= pass_.n_columns;
+      add(kc::launch_attention(piece, l_.shape_), first, last ? count : 0, last ? p.out.x : 0, last ? elements : 0);
+    }
   }
 
   void project(const FusedOp& op) {
@@ -179,12 +194,20 @@ class LaunchList::Builder {
     add(kc::launch_linear(p, l_.shape_), first + done, count - done, out, elements);
   }
 
+  [[nodiscard]] kc::Activations attended(std::int32_t first) const {
+    return l_.buffers_.activations(l_.pool_, B::AttendedQ, static_cast<std::int32_t>(h_.q_width()), first);
+  }
+  [[nodiscard]] bool prefill_attends() const { return pass_.is_prompt() && kc::prefill_attends(head_shape()); }
   [[nodiscard]] bool quantised_by_attention() const {
+    return !prefill_attends() && kc::attention_quantises(head_shape());
+  }
+  [[nodiscard]] kc::HeadParams head_shape() const {
     kc::HeadParams head{};
     head.n_heads = static_cast<std::int32_t>(h_.n_heads);
     head.n_kv_heads = static_cast<std::int32_t>(h_.n_kv_heads);
     head.head_dim = static_cast<std::int32_t>(h_.head_dim);
-    return kc::attention_quantises(head);
+    head.kv_type = static_cast<std::int32_t>(l_.options_.kv_type);
+    return head;
   }
 
   [[nodiscard]] kc::HeadParams heads(const FusedOp& op) const {

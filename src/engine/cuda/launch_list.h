@@ -11,11 +11,17 @@ namespace apr::engine::cuda {
 
 /// Longest burst of tokens that the host leaves unread, and the ring that they wait in.
 inline constexpr std::int32_t kRingSize = 64, kMaxEndTokens = 64, kMaxPenaltyWindow = 4096, kLogitRows = 8;
+/// Columns that are computed as one is, with the same bits; and those of one launch of the attention over splits.
+inline constexpr std::int32_t kAttentionColumns = 8;
 
 struct PassShape {
   std::int32_t n_columns = 1;
   std::int32_t n_logits = 1;  // the last n_logits columns; 0: the cache is filled and nothing else
   bool apart = true;          // every column is of another sequence
+  bool prompt = false;        // all are of one sequence, at consecutive positions, and kernels for prompts are allowed
+  /// Whether the kernels for prompts run it. What they compute is as good, but other bits: where more logits are wanted
+  /// (a draft is checked against what one column after the other would give) they do not.
+  [[nodiscard]] bool is_prompt() const noexcept { return prompt && n_columns > kAttentionColumns && n_logits <= 1; }
   friend bool operator==(const PassShape&, const PassShape&) = default;
   friend auto operator<=>(const PassShape&, const PassShape&) = default;
 };

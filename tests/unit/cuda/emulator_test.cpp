@@ -231,6 +231,106 @@ TEST(Emulator, MatrixProductsFollowTheFragmentsOfPtx) {
   check_product<true, 16, true>();
 }
 
+float f16_product_of[16][8];
+std::uint16_t f16_left_of[16][16], f16_right_of[16][8];
+/// The same of f16: left and right go through shared memory and the loads of matrices; Parts as compute capability 7.5.
+template <bool Parts>
+void one_f16_product(const void*) {
+  wait_early();
+  const int g = lane() / 4, t = lane() % 4;
+  Shared<uint16_t> left = shared<uint16_t>(0), right = shared<uint16_t>(512);
+  for (int i = lane(); i < 256; i += 32) left[i] = f16_left_of[i / 16][i % 16];
+  for (int i = lane(); i < 128; i += 32) right[i] = f16_right_of[i / 8][i % 8];  // row-major: the load transposes it
+  sync_warp();
+  std::uint32_t a[4], b[4];
+  load_matrices(Shared<const uint16_t>(left + (16 * (lane() % 16) + lane() / 16 * 8)), a);
+  load_matrices_turned(Shared<const uint16_t>(right + 8 * (lane() % 16)), b);
+  float c[4] = {1, 2, 3, 4};
+  if constexpr (Parts) {
+    mma_f16_in_parts(c, a, b[0], b[1]);
+  } else {
+    mma_f16(c, a, b[0], b[1]);
+  }
+  for (int i = 0; i < 4; ++i) f16_product_of[g + 8 * (i / 2)][2 * t + i % 2] = c[i] - static_cast<float>(i + 1);
+}
+TEST(Emulator, ProductsOfHalvesFollowTheFragmentsOfPtx) {
+  for (const Emulator::Body body : {one_f16_product<false>, one_f16_product<true>}) {
+    Emulator emulator;
+    Launch launch = launch_norm_add({0, 0, 0, 1, 1, 1, 0});
+    launch.block = 32;
+    launch.shared_bytes = 768;
+    // Small integers, so that every sum is exact.
+    for (int i = 0; i < 256; ++i)
+      f16_left_of[i / 16][i % 16] = static_cast<std::uint16_t>(float_to_half(static_cast<float>(i * 37 % 41 - 20)));
+    for (int i = 0; i < 128; ++i)
+      f16_right_of[i / 8][i % 8] = static_cast<std::uint16_t>(float_to_half(static_cast<float>(i * 53 % 43 - 21)));
+    std::memset(f16_product_of, 0xFF, sizeof f16_product_of);
+    emulator.run(launch, body);
+    for (int row = 0; row < 16; ++row) {
+      for (int col = 0; col < 8; ++col) {
+        float expected = 0;
+        for (int k = 0; k < 16; ++k)
+          expected += half_to_float(f16_left_of[row][k]) * half_to_float(f16_right_of[k][col]);
+        ASSERT_EQ(f16_product_of[row][col], expected) << row << ' ' << col;
+      }
+    }
+  }
+}
+
+/// Two tiles of a row through one place in shared memory, by asynchronous copies.
+enum class BrokenCopy { Nothing, NoWait, NoBarrier, NoSecondBarrier, NeverWaits, Bounds };
+BrokenCopy broken_copy = BrokenCopy::Nothing;
+void copying_kernel(const void* params) {
+  const auto& p = *static_cast<const NormAddParams*>(params);
+  wait_early();
+  Shared<Word4> tile = shared<Word4>(0);
+  Global<const Word4> x = global<const Word4>(p.x);
+  for (int i = 0; i < 2; ++i) {
+    const bool exists = i == 0 || thread() < 48 || broken_copy == BrokenCopy::Bounds;
+    copy_async(tile + thread(), x + (64 * i + thread()), exists);
+    if (broken_copy != BrokenCopy::NoWait && broken_copy != BrokenCopy::NeverWaits) await_copies();
+    if (broken_copy != BrokenCopy::NoBarrier) sync();
+    const Word4 other = tile[63 - thread()];
+    global<Word4>(p.y)[64 * i + thread()] = other;
+    if (broken_copy == BrokenCopy::NoWait) await_copies();
+    if (broken_copy != BrokenCopy::NoSecondBarrier) sync();
+  }
+}
+TEST(Emulator, CopiesAreThereBehindTheWaitAndABarrierAndNotEarlier) {
+  const auto run_copy = [](BrokenCopy what, std::uint64_t seed) -> std::string {
+    Emulator emulator;
+    std::vector<std::uint32_t> words(4 * 112);
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = static_cast<std::uint32_t>(i + 1);
+    CudaBuffer<std::uint32_t> x(emulator, "x", words, MemoryKind::Mutable), y(emulator, "y", 4 * 128);
+    Launch launch = launch_norm_add({x.address(), y.address(), 0, 1, 1, 1, 0});
+    launch.block = 64;
+    launch.shared_bytes = 64 * 16;
+    broken_copy = what;
+    try {
+      emulator.run(launch, copying_kernel, {.seed = seed});
+    } catch (const Error& error) {
+      return error.what();
+    }
+    for (std::size_t i = 0; i < 128; ++i) {
+      const std::size_t from = i / 64 * 64 + 63 - i % 64;
+      for (std::size_t j = 0; j < 4; ++j)
+        if (y[4 * i + j] != (from < 112 ? words[4 * from + j] : 0)) return "other values";
+    }
+    return "";
+  };
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    EXPECT_EQ(run_copy(BrokenCopy::Nothing, seed), "");
+    for (const auto& [what, text] :
+         {std::pair{BrokenCopy::NoWait, "a race"}, std::pair{BrokenCopy::NoBarrier, "shared memory"},
+          std::pair{BrokenCopy::NoSecondBarrier, "a race"},
+          std::pair{BrokenCopy::NeverWaits, "without waiting for its copies"},
+          std::pair{BrokenCopy::Bounds, "a copy outside of its buffer"}}) {
+      const std::string error = run_copy(what, seed);
+      EXPECT_NE(error.find(text), std::string::npos) << "seed " << seed << ": '" << error << "' for " << text;
+    }
+  }
+}
+
 TEST(Emulator, HalfPrecisionRoundsAsTheFormatSays) {
   for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
     const float value = half_to_float(bits);

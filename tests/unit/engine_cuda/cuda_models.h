@@ -90,6 +90,9 @@ inline const std::vector<CudaModel>& cuda_models() {
                              .types = {T::Q5_0, T::Q8_0},
                              .head_norms = true,
                              .post_norms = true});
+    // Wider than the attention for prompts takes.
+    random("llama_wide_heads",
+           {.n_layers = 1, .n_heads = 2, .n_kv_heads = 1, .head_dim = 272, .n_ffn = 256, .types = {T::Q8_0}});
     return out;
   }();
   return models;

@@ -58,6 +58,40 @@ TEST_P(EmulatedModel, LogitsAgreeWithTheCpuHoweverThePromptIsCut) {
   }
 }
 
+/// Logits of the last of 40 tokens, in pieces of `chunk`.
+std::vector<float> prompt_logits(Executor& executor, const CudaModel& model, std::size_t chunk) {
+  std::vector<std::int32_t> prompt;
+  for (std::size_t i = 0; i < 40; ++i) prompt.push_back(model.prompt()[i * i % model.prompt().size()]);
+  std::vector<float> logits(executor.plan().hparams.n_vocab, NAN);
+  for (std::size_t at = 0; at < prompt.size(); at += chunk) {
+    const bool last = at + chunk >= prompt.size();
+    executor.forward(std::span(prompt).subspan(at, std::min(chunk, prompt.size() - at)), static_cast<std::uint32_t>(at),
+                     last ? LogitsRequest::Last : LogitsRequest::None, last ? std::span(logits) : std::span<float>());
+  }
+  return logits;
+}
+
+/// Both engines round activations to int8, a rounding at the edge may fall to either side, and the attention of a
+/// prompt rounds to f16: neither is the other's truth. The exact executor is the judge: the error may be twice the
+/// CPU's.
+TEST_P(EmulatedModel, APromptIsAsCloseToTheExactLogitsAsTheCpusAndHasTheSameBitsHoweverItIsCut) {
+  const ExecutorOptions options{.n_ctx = model_.n_ctx(), .n_batch = 40, .n_threads = 1, .two_terms = false};
+  const auto exact = prompt_logits(*make_exact_executor(model_.plan(), options), model_, 40);
+  const double allowed =
+      2 * test::nmse_of(prompt_logits(*make_fast_executor(model_.plan(), options), model_, 40), exact);
+  std::vector<float> whole;
+  for (const std::size_t chunk : {std::size_t{40}, std::size_t{31}, std::size_t{20}}) {
+    const Emulated on(chunk);
+    const auto executor = make_cuda_executor(model_.plan(), options, on.driver, {.listener = on.runner});
+    const auto logits = prompt_logits(*executor, model_, chunk);
+    const double error = test::nmse_of(logits, exact);
+    EXPECT_TRUE(error <= allowed) << model_.name() << ", pieces of " << chunk << ": " << error << ", allowed "
+                                  << allowed << ' ' << on.driver->kernel_error();
+    if (whole.empty()) whole = logits;
+    EXPECT_EQ(logits, whole) << "other bits in pieces of " << chunk;
+  }
+}
+
 TEST_P(EmulatedModel, TokensAreThoseOfTheCpuAndTheHostWritesNothingMeanwhile) {
   const SamplerOptions greedy{.temperature = 0};
   const GenerateOptions options{.n_predict = model_.n_predict(), .end_tokens = {}};
@@ -121,7 +155,8 @@ std::unique_ptr<Executor> make_emulated(const model::Plan& plan, const ExecutorO
   // The driver lives with the executor; the runner with the driver.
   auto kernels = std::make_unique<test::EmulatorRunner>(options.n_sequences);
   test::EmulatorRunner* runner = kernels.get();
-  return make_cuda_executor(plan, options, std::make_shared<EmulatedDriver>(std::move(kernels)), {.listener = runner});
+  return make_cuda_executor(plan, options, std::make_shared<EmulatedDriver>(std::move(kernels)),
+                            {.listener = runner, .prompts = false});
 }
 
 TEST(EmulatedBatch, SequencesGetTheBitsThatTheyGetAlone) {
