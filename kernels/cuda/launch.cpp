@@ -15,7 +15,7 @@ namespace {
 
 constexpr KernelInfo kKernels[] = {
 #define APR_CUDA_KERNEL(symbol, name, module, threads, registers) \
-  {KernelId::symbol, name, "apr_" name, #module, threads, registers, sizeof(symbol##Params)},
+  {KernelId::symbol, name, "apr_" name, "apr_" name "_stamped", #module, threads, registers, sizeof(symbol##Params)},
 #include "apr/kernels/cuda_kernels.def"
 #undef APR_CUDA_KERNEL
 };
@@ -26,7 +26,7 @@ std::int32_t padded(std::int32_t n_cols) { return ceil_div(n_cols, tile_cols) * 
 template <class Params>
 Launch make_launch(KernelId id, const Params& params, std::array<std::int64_t, 3> grid, std::int32_t shared_bytes,
                    bool early) {
-  static_assert(sizeof(Params) <= sizeof(Launch::params));
+  static_assert(sizeof(Stamped<Params>) <= sizeof(Launch::params));
   constexpr std::int64_t kMostBlocks[3] = {2147483647, 65535, 65535};
   Launch launch;
   launch.kernel = id;

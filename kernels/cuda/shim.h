@@ -25,8 +25,18 @@ struct alignas(16) Word4 {
 
 #define APR_DEVICE static __device__ __forceinline__
 // The kernel apr_NAME with its one parameter p; blocks of it that fit a multiprocessor bound its registers.
+#if APR_STAMPS
+#define APR_KERNEL(name, Params, threads, blocks)                       \
+  APR_DEVICE void apr_##name##_body(const Params& p);                   \
+  extern "C" __global__ void __launch_bounds__(threads, blocks)         \
+      apr_##name##_stamped(const __grid_constant__ Stamped<Params> s) { \
+    run_stamped(s, [](const Params& p) { apr_##name##_body(p); });      \
+  }                                                                     \
+  APR_DEVICE void apr_##name##_body(const Params& p)
+#else
 #define APR_KERNEL(name, Params, threads, blocks) \
   extern "C" __global__ void __launch_bounds__(threads, blocks) apr_##name(const __grid_constant__ Params p)
+#endif
 #define APR_METHOD __device__ __forceinline__
 #define APR_UNROLL _Pragma("unroll")
 #define APR_UNROLL_2 _Pragma("unroll 2")
@@ -79,10 +89,32 @@ APR_DEVICE T shuffle(T value, int from) {
 APR_DEVICE uint32_t ballot(bool value) { return __ballot_sync(0xFFFFFFFFu, value); }
 APR_DEVICE uint32_t atomic_add(uint32_t* p, uint32_t value) { return atomicAdd(p, value); }
 
+#if APR_STAMPS
+APR_DEVICE uint64_t now() {
+  uint64_t ns;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(ns)::"memory");
+  return ns;
+}
+APR_DEVICE uint64_t& waited_word() {
+  __shared__ uint64_t word;  // of thread 0
+  return word;
+}
+APR_DEVICE uint64_t waited() { return waited_word(); }
+APR_DEVICE void note_waited(uint64_t time) {
+  if (threadIdx.x == 0) waited_word() = time;
+}
+APR_DEVICE void atomic_lowest(uint64_t* p, uint64_t value) {
+  atomicMin(reinterpret_cast<unsigned long long*>(p), static_cast<unsigned long long>(value));
+}
+#endif
+
 /// Waits until everything that earlier launches wrote is visible. Before it, only constant memory may be touched.
 APR_DEVICE void wait_early() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+#if APR_STAMPS
+  note_waited(now());
 #endif
 }
 /// Lets the next launch start its part before the wait.
@@ -232,4 +264,7 @@ APR_DEVICE void mma_k16(int (&c)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
 }
 
 }  // namespace apr::kernels::cuda
+#endif
+#if APR_STAMPS
+#include "kernels/cuda/stamps.cuh"
 #endif

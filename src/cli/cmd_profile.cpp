@@ -65,6 +65,24 @@ Json phase_json(const profile::Phase& phase) {
   return j;
 }
 
+Json launches_json(const profile::LaunchReport& report) {
+  Json j;
+  j["replays"] = report.n_replays;
+  j["reason"] = report.n_replays == 0 ? Json(report.reason) : Json(nullptr);
+  for (const auto& [key, value] : {std::pair{"wall_us", report.wall_us},
+                                   {"busy_us", report.busy_us},
+                                   {"launch_overhead_us", report.overhead_us},
+                                   {"tick_us", report.tick_us}})
+    j[key] = report.n_replays == 0 ? Json(nullptr) : Json(value);
+  j["kernels"] = Json::array();
+  for (const profile::LaunchRow& row : report.rows) {
+    Json k{{"name", row.name}, {"kernel", row.kernel}, {"calls", row.n_calls}};
+    put_number(k, "time_us", row.time_us);
+    j["kernels"].push_back(std::move(k));
+  }
+  return j;
+}
+
 Json report_json(const Context& context, const profile::ProfileReport& r, const engine::ChosenExecutor& chosen,
                  bool perf_grade) {
   Json document = make_document(context, "apr.profile/1");
@@ -86,6 +104,7 @@ Json report_json(const Context& context, const profile::ProfileReport& r, const 
   document["roofs"] = std::move(roofs);
   document["prefill"] = phase_json(r.prefill);
   document["decode"] = phase_json(r.decode);
+  document["launches"] = launches_json(r.launches);
   document["witness"] = fmt::format("{:016x}", r.witness);
   if (perf_grade) document["grade"] = std::string(1, r.grade);
   document["notes"] = r.notes;
@@ -127,7 +146,34 @@ void append_phase(std::string& out, const Style& style, const profile::Phase& ph
   table.append_to(out, style);
 }
 
-std::string report_text(const Context& context, const profile::ProfileReport& r, bool perf_grade) {
+void append_launches(std::string& out, const Style& style, const profile::LaunchReport& report) {
+  style.append(out, Role::Heading, "\nLAUNCHES OF A DECODE PASS");
+  if (report.n_replays == 0) {
+    out += fmt::format("  not measured: {}\n", report.reason);
+    return;
+  }
+  out += fmt::format(
+      "  {} replays of the graph with time stamps: {:.1f} us, {:.1f} of them inside of kernels; stamps tell "
+      "{:.3f} us apart\n",
+      report.n_replays, report.wall_us, report.busy_us, report.tick_us);
+  Table table({{"brick"}, {"kernel"}, {"calls", Align::Right}, {"us", Align::Right}, {"share", Align::Right}});
+  const auto share = [&](double us) { return fmt::format("{:.1f} %", 100 * us / report.wall_us); };
+  for (const profile::LaunchRow& row : report.rows)
+    table.add({{row.name, Role::Name},
+               {row.kernel},
+               {fmt::format("{}", row.n_calls)},
+               {fmt::format("{:.1f}", row.time_us), Role::Number},
+               {share(row.time_us)}});
+  table.add({{"launch overhead (wall - union)"},
+             {""},
+             {""},
+             {fmt::format("{:.1f}", report.overhead_us)},
+             {share(report.overhead_us)}});
+  table.append_to(out, style);
+}
+
+std::string report_text(const Context& context, const profile::ProfileReport& r, std::string_view device,
+                        bool perf_grade) {
   const Style& style = context.style;
   std::string out = fmt::format("{}  {}, {} thread{}, {}\n", style(Role::Title, escaped(context.file->path)),
                                 r.executor, r.roofs.n_threads, r.roofs.n_threads == 1 ? "" : "s", escaped(r.machine));
@@ -136,6 +182,7 @@ std::string report_text(const Context& context, const profile::ProfileReport& r,
                      std::isnan(r.roofs.int8_gop_s) ? "not measured" : fmt::format("{:.0f} Gop/s", r.roofs.int8_gop_s));
   append_phase(out, style, r.prefill);
   append_phase(out, style, r.decode);
+  if (device == "cuda") append_launches(out, style, r.launches);
   out += style(
       Role::Dim,
       "* modelled: the longer of weight and cache bytes at the read roof and matrix operations at the int8 roof\n");
@@ -165,7 +212,7 @@ int run_profile(const ProfileCommand& command, Context& context) {
   const profile::ProfileReport report = profile::profile_model(*chosen.executor, command.options);
   model.file->check_intact();
   context.out.write(context.globals.json ? to_text(report_json(context, report, chosen, command.perf_grade))
-                                         : report_text(context, report, command.perf_grade));
+                                         : report_text(context, report, chosen.device, command.perf_grade));
   return 0;
 }
 

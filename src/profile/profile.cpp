@@ -12,33 +12,13 @@
 #include "apr/core/error.h"
 #include "apr/core/file.h"
 #include "src/profile/brick_profiler.h"
+#include "src/profile/statistics.h"
 
 namespace apr::profile {
 namespace {
 
 using model::Op;
 using model::OpKind;
-
-/// Linear interpolation between the two nearest samples; `fraction` in [0, 1].
-double percentile(std::vector<double> samples, double fraction) {
-  if (samples.empty()) return 0;
-  std::sort(samples.begin(), samples.end());
-  const double at = fraction * static_cast<double>(samples.size() - 1);
-  const auto low = static_cast<std::size_t>(at), high = std::min(low + 1, samples.size() - 1);
-  return samples[low] + (samples[high] - samples[low]) * (at - static_cast<double>(low));
-}
-double median(const std::vector<double>& samples) { return percentile(samples, 0.5); }
-
-/// The distinct bricks of a span, joined in plan order: what the executor timed as one.
-std::string span_name(const model::Plan& plan, const BrickProfiler::Span& span) {
-  std::string name;
-  for (std::size_t i = span.first; i < span.first + span.count; ++i) {
-    const auto brick = model::name(plan.ops[i].brick);
-    if (name.empty() || name.substr(name.rfind('+') + 1) != brick)
-      name += (name.empty() ? "" : "+") + std::string(brick);
-  }
-  return name;
-}
 
 struct Gathered {
   std::string group;
@@ -59,7 +39,7 @@ std::map<std::string, Gathered> gather(const model::Plan& plan, const std::vecto
   std::map<std::string, Gathered> rows;
   for (std::size_t p = 0; p < passes.size(); ++p)
     for (const auto& span : passes[p].spans) {
-      Gathered& row = rows[span_name(plan, span)];
+      Gathered& row = rows[span_name(plan, span.first, span.count)];
       row.time_us.resize(passes.size(), 0.0);
       row.time_us[p] += span.time_us;
       if (p != 0) continue;
@@ -219,6 +199,9 @@ ProfileReport profile_model(engine::Executor& executor, const ProfileOptions& op
   for (std::uint32_t s = 0; s < n_sequences; ++s)
     prefill(executor, s, std::span(tokens).first(static_cast<std::size_t>(options.depth)));
   report.decode = run(n_sequences, options.depth, 1, 1, options.n_passes, "decode");
+  std::string reason;
+  report.launches = report_launches(plan, executor.replay_stamped(options.n_passes, reason));
+  report.launches.reason = std::move(reason);
   logits.resize(plan.hparams.n_vocab);  // of the first sequence: all ran the same tokens
   report.witness = hash_of(logits);
   report.grade = grade_of(report.decode.efficiency);

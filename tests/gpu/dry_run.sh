@@ -14,7 +14,9 @@ assert report["copy_gb_per_s"] is None and report["times_reason"], "a dry run ha
 assert len(report["operations"]) == 44 and len(report["models"]) == 2
 for name, model in report["models"].items():
     assert model["tokens_equal_to_cpu"] > 0 and model["soak_tokens"] > 0 and len(model["decode"]) == 2, name
-    assert all(row["tokens_per_s"] is None for row in model["decode"] + model["prefill"]), name
+    assert all(row["tokens_per_s"] is None for row in model["decode"] + model["prefill"] + model["sequences"]), name
+    assert [row["sequences"] for row in model["sequences"]] == [1, 2, 4, 8], name
+    assert model["stamps"]["replays"] == 3 and model["stamps"]["launches"] > 5 and model["stamps"]["wall_us"] is None, name
 PY
 # Red: without a driver the real run says so and fails.
 if [ ! -e /dev/nvidiactl ]; then

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "apr/core/error.h"
 #include "apr/engine/session.h"
 #include "apr/model/architecture.h"
+#include "apr/profile/profile.h"
 #include "src/engine/cuda/cuda_executor.h"
 #include "src/engine/cuda/kernel_set.h"
 #include "tests/support/cuda_reference_kernels.h"
@@ -299,15 +301,16 @@ class Bench {
     std::vector<std::int32_t> tokens;
     double ms_per_token = 0;
   };
-  static Decoded decode(Executor& executor, std::uint32_t position, std::uint32_t n) {
+  static Decoded decode(Executor& executor, std::uint32_t position, std::uint32_t n, std::uint32_t n_sequences = 1) {
     DeviceDecoder& decoder = *executor.decoder();
     const SamplerOptions greedy{.temperature = 0, .penalty_window = 0};
-    const DecodeRequest request{greedy, {}, {}, n, position};
-    decoder.begin(std::span(&request, 1));
+    std::vector<DecodeRequest> requests;
+    for (std::uint32_t s = 0; s < n_sequences; ++s) requests.push_back({greedy, {}, {}, n, position, s});
+    decoder.begin(requests);
     Decoded out;
     Clock::time_point start{};
     std::size_t timed_from = 0;
-    while (out.tokens.size() < n) {
+    while (out.tokens.size() < std::size_t{n} * n_sequences) {
       const auto burst = decoder.next();
       if (burst.empty()) break;
       for (const DecodedToken& made : burst) out.tokens.push_back(made.token);
@@ -318,7 +321,7 @@ class Bench {
     }
     const double ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
     out.ms_per_token = ms / static_cast<double>(std::max<std::size_t>(1, out.tokens.size() - timed_from));
-    static_cast<void>(decoder.end(std::span(&position, 1)));
+    static_cast<void>(decoder.end(std::vector<std::uint32_t>(n_sequences, position)));
     return out;
   }
 
@@ -333,6 +336,8 @@ class Bench {
     const auto executor = make_cuda_executor(model.plan, options, driver_);
     row["load_s"] = measured(std::chrono::duration<double>(Clock::now() - start).count());
     speeds(name, *executor, model, row);
+    stamps(name, *executor, row);
+    sequences(name, model, row);
     soak(name, model, row);
   }
 
@@ -428,6 +433,56 @@ class Bench {
       std::ranges::sort(times);
       row["prefill"].push_back({{"tokens", n}, {"s", measured(times[1])}, {"tokens_per_s", measured(n / times[1])}});
       say("{}: prefill of {}: {}", name, n, shown(n / times[1], "tokens/s"));
+    }
+  }
+
+  /// Where the time of a replayed decode graph goes: inside of kernels, and between them.
+  void stamps(const std::string& name, Executor& executor, Json& row) {
+    const std::uint32_t depth = o_.small ? 8 : 512;
+    const auto tokens = tokens_of(depth + 1, executor.plan().hparams.n_vocab);
+    std::vector<float> logits(executor.plan().hparams.n_vocab);
+    prefill(executor, std::span(tokens).first(depth), 0, logits);
+    executor.forward(std::span(tokens).last(1), depth, LogitsRequest::Last, logits);
+    std::string reason;
+    const auto report = profile::report_launches(executor.plan(), executor.replay_stamped(o_.small ? 3 : 101, reason));
+    row["stamps"] = {{"replays", report.n_replays},         {"reason", reason},
+                     {"launches", report.rows.size()},      {"wall_us", measured(report.wall_us)},
+                     {"busy_us", measured(report.busy_us)}, {"launch_overhead_us", measured(report.overhead_us)},
+                     {"tick_us", measured(report.tick_us)}};
+    if (report.n_replays == 0) return say("{}: no time stamps: {}", name, reason);
+    say("{}: a replay of {}, launch overhead {}, stamps tell {} apart", name, shown(report.wall_us, "us"),
+        shown(100 * report.overhead_us / report.wall_us, "%"), shown(report.tick_us, "us"));
+    for (const profile::LaunchRow& of : report.rows)
+      say("{}:   {:40} {:12} {} in {} calls", name, of.name, of.kernel, shown(of.time_us, "us"), of.n_calls);
+  }
+
+  /// Sequences that decode together: each makes the tokens that it makes alone, for little more than the time of one.
+  void sequences(const std::string& name, const model::Model& model, Json& row) {
+    constexpr std::uint32_t kMost = 8;
+    const std::uint32_t start = 8, n_tokens = o_.small ? 17 : 129;
+    const auto executor =
+        make_cuda_executor(model.plan, {.n_ctx = start + n_tokens + 1, .n_batch = 16, .n_sequences = kMost}, driver_);
+    const auto tokens = tokens_of(start, model.plan.hparams.n_vocab);
+    std::vector<float> logits(std::size_t{kMost} * model.plan.hparams.n_vocab);
+    std::vector<std::int32_t> alone;
+    for (const std::uint32_t n : {1U, 2U, 4U, kMost}) {
+      std::vector<BatchPart> last;
+      for (std::uint32_t s = 0; s < n; ++s) {
+        const BatchPart part{s, 0, std::span(tokens).first(start - 1), LogitsRequest::None};
+        executor->forward_batch(std::span(&part, 1), {});
+        last.push_back({s, start - 1, std::span(tokens).last(1), LogitsRequest::Last});
+      }
+      executor->forward_batch(last, std::span(logits).first(n * model.plan.hparams.n_vocab));
+      const Decoded out = decode(*executor, start, n_tokens, n);
+      if (n == 1) alone = out.tokens;
+      check(out.tokens.size() == std::size_t{n} * n_tokens, fmt::format("{}: {} sequences ended early", name, n));
+      std::map<std::int32_t, std::size_t> count, expected;
+      for (const std::int32_t token : out.tokens) ++count[token];
+      for (const std::int32_t token : alone) expected[token] += n;
+      check(count == expected, fmt::format("{}: {} sequences made other tokens than one", name, n));
+      const double ms = out.ms_per_token;
+      row["sequences"].push_back({{"sequences", n}, {"tokens_per_s", measured(1e3 / ms)}});
+      say("{}: {} sequences together: {}", name, n, shown(1e3 / ms, "tokens/s"));
     }
   }
 

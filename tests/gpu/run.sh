@@ -76,6 +76,7 @@ if [ -z "$dry" ]; then
   timeout "$(left)" "$bin/gpu_bench" --json "$out/bench.json" --soak 100000 "${models[@]}" 2>&1 | tee "$out/bench.txt" || status=$?
   step "apr on the device"
   "$bin/apr" profile "$out/llama-1b.gguf" --device cuda --perf-grade --json >"$out/profile.json" || status=$?
+  "$bin/apr" profile "$out/llama-1b.gguf" --device cuda --perf-grade 2>&1 | tee -a "$out/bench.txt" || status=$?
 fi
 
 step "done, status $status"

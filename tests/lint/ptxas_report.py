@@ -19,11 +19,11 @@ import tempfile
 ROW = re.compile(r'^APR_CUDA_KERNEL\(\w+, "(\w+)", (\w+), (\d+), (\d+)\)', re.M)
 
 
-def report(root, source, arch):
+def report(root, source, arch, flags=()):
     """{entry: {registers, stack, spill_stores, spill_loads}} of one file."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["nvcc", f"-gencode=arch=compute_{arch},code=[sm_{arch},compute_{arch}]", "-O3", "-std=c++17", "-fmad=false",
-                   "-Werror", "all-warnings", "-I", str(root), "-I", str(root / "include"), "-Xptxas", "-v", "-fatbin",
+                   "-Werror", "all-warnings", *flags, "-I", str(root), "-I", str(root / "include"), "-Xptxas", "-v", "-fatbin",
                    "-o", f"{folder}/out.fatbin", str(source)]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
@@ -76,7 +76,10 @@ def main():
     archs = [a for a in wanted if f"compute_{a}" in known]
     if missing := [a for a in wanted if a not in archs]:
         print(f"this nvcc cannot compile for {', '.join(missing)}: not tested")
+    # The variant with time stamps (kernels/cuda/stamps.cuh) is for measuring: one architecture, and what a block may have at most.
+    stamped = [] if options.source else ["90"]
     jobs = {(source, arch) for _, source, _ in rows for arch in archs}
+    jobs |= {(source, arch, ("-DAPR_STAMPS=1",)) for _, source, _ in rows for arch in stamped}
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         reports = dict(zip(jobs, pool.map(lambda job: report(root, *job), jobs)))
     found = []
@@ -87,6 +90,9 @@ def main():
         print(f"{name:16} at most {budget:3} registers: " + ", ".join(
             f"sm_{arch} {(of or {}).get('registers', '?')}" + (f" and {of['spills']} bytes spilled" if (of or {}).get("spills") else "")
             for arch, of in facts.items()))
+        for arch in stamped:
+            facts = reports[source, arch, ("-DAPR_STAMPS=1",)].get(f"{name}_stamped")
+            found += [f"sm_{arch}: {line}" for line in breaches(f"{name}_stamped", facts, max(budget, 128))]
     for line in found:
         print(line)
     print(f"ptxas: {len(rows)} kernels on {len(archs)} architectures ({', '.join(archs)}), {len(found)} breaches")

@@ -8,6 +8,7 @@
 #include "apr/kernels/cuda_emulator.h"
 #include "src/engine/cuda/cuda_executor.h"
 #include "src/engine/cuda/emulated_driver.h"
+#include "tests/support/cuda_kernel_handle.h"
 
 namespace apr::test {
 
@@ -15,24 +16,21 @@ class EmulatorRunner final : public engine::cuda::KernelRunner, public engine::c
  public:
   explicit EmulatorRunner(std::uint64_t seed) : seed_(seed) {}
 
-  [[nodiscard]] const void* find(std::string_view name) const override {
-    for (const kernels::cuda::KernelInfo& kernel : kernels::cuda::kernels())
-      if (kernel.entry == name) return &kernel;
-    return nullptr;
-  }
+  [[nodiscard]] const void* find(std::string_view name) const override { return find_cuda_kernel(name); }
   [[nodiscard]] std::size_t parameter_bytes(const void* kernel) const override {
-    return static_cast<const kernels::cuda::KernelInfo*>(kernel)->params_bytes;
+    return static_cast<const CudaKernelHandle*>(kernel)->parameter_bytes();
   }
   void run(const void* kernel, const engine::cuda::LaunchConfig& config, const std::byte* parameters) override {
-    const auto& info = *static_cast<const kernels::cuda::KernelInfo*>(kernel);
+    const auto& handle = *static_cast<const CudaKernelHandle*>(kernel);
+    const kernels::cuda::KernelInfo& info = *handle.info;
     kernels::cuda::Launch launch;
     launch.kernel = info.id;
     launch.grid = {config.grid_x, config.grid_y, config.grid_z};
     launch.block = config.block_x;
     launch.shared_bytes = config.shared_bytes;
     launch.early = config.n_attributes != 0;
-    launch.params_bytes = static_cast<std::uint32_t>(info.params_bytes);
-    std::memcpy(launch.params.data(), parameters, info.params_bytes);
+    launch.params_bytes = static_cast<std::uint32_t>(handle.parameter_bytes());
+    std::memcpy(launch.params.data(), parameters, launch.params_bytes);
     emulator_.run(launch, {.seed = seed_ + n_launches_++});
   }
 

@@ -14,6 +14,7 @@
 #include "apr/kernels/cuda_kernels.h"
 #include "apr/kernels/dispatch.h"
 #include "src/engine/cuda/emulated_driver.h"
+#include "tests/support/cuda_kernel_handle.h"
 
 namespace apr::test {
 
@@ -37,16 +38,22 @@ inline std::uint16_t float_to_half(float f) {
 
 class ReferenceKernels final : public engine::cuda::KernelRunner {
  public:
-  [[nodiscard]] const void* find(std::string_view name) const override {
-    for (const kc::KernelInfo& kernel : kc::kernels())
-      if (kernel.entry == name) return &kernel;
-    return nullptr;
-  }
+  [[nodiscard]] const void* find(std::string_view name) const override { return find_cuda_kernel(name); }
   [[nodiscard]] std::size_t parameter_bytes(const void* kernel) const override {
-    return static_cast<const kc::KernelInfo*>(kernel)->params_bytes;
+    return static_cast<const CudaKernelHandle*>(kernel)->parameter_bytes();
   }
   void run(const void* kernel, const engine::cuda::LaunchConfig&, const std::byte* bytes) override {
-    switch (static_cast<const kc::KernelInfo*>(kernel)->id) {
+    const auto& handle = *static_cast<const CudaKernelHandle*>(kernel);
+    kc::Address stamps = 0;
+    if (handle.stamped) std::memcpy(&stamps, bytes + handle.info->params_bytes, sizeof stamps);
+    const std::uint64_t entered = ++ticks_;
+    run(handle.info->id, bytes);
+    if (stamps != 0) *pointer<kc::Stamps>(stamps) = {entered, entered, ~++ticks_};
+  }
+
+ private:
+  void run(kc::KernelId id, const std::byte* bytes) {
+    switch (id) {
 #define APR_CUDA_KERNEL(symbol, name, module, threads, registers) \
   case kc::KernelId::symbol: {                                    \
     kc::symbol##Params p;                                         \
@@ -57,8 +64,6 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
 #undef APR_CUDA_KERNEL
     }
   }
-
- private:
   static std::size_t z(std::int64_t n) { return static_cast<std::size_t>(n); }
 
   void run(const kc::RepackParams& p) {
@@ -369,6 +374,7 @@ class ReferenceKernels final : public engine::cuda::KernelRunner {
   }
 
   std::map<kc::Address, std::vector<float>> matrices_;
+  std::uint64_t ticks_ = 0;
 };
 
 }  // namespace apr::test

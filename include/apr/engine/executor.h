@@ -89,6 +89,18 @@ struct DeviceRoofs {
   std::uint64_t read_bytes = 0;
 };
 
+/// A launch of a pass, and when it ran: on one clock, all its blocks together.
+struct StampedLaunch {
+  std::string_view kernel;
+  std::size_t first_op = 0, n_ops = 0;  // of the plan; 0: it prepares the next one
+  double entered_us = 0, waited_us = 0,
+         left_us = 0;  // first entry, first end of the wait for earlier launches, last exit
+};
+struct StampedReplay {
+  double wall_us = 0;  // between events in front of the graph and behind it
+  std::vector<StampedLaunch> launches;
+};
+
 /// What a decode loop on a device starts a sequence from: the logits that the last forward_batch() left there.
 struct DecodeRequest {
   SamplerOptions options;
@@ -144,6 +156,9 @@ class Executor {
   [[nodiscard]] virtual std::vector<std::string> notes() const { return {}; }
   /// Nothing where the executor runs on the CPU.
   [[nodiscard]] virtual std::optional<DeviceRoofs> measure_device_roofs() { return std::nullopt; }
+  /// Runs the last pass, one token of each of its sequences, `n` times more, each launch with time stamps: the same
+  /// positions and values. Nothing with the reason where there are no launches, or none with stamps in this build.
+  [[nodiscard]] virtual std::vector<StampedReplay> replay_stamped(std::uint64_t n, std::string& reason);
   /// Null where sampling happens on the host.
   [[nodiscard]] virtual DeviceDecoder* decoder() noexcept { return nullptr; }
   /// Null takes it away. Not owned.

@@ -22,8 +22,9 @@ enum class KernelId : std::uint8_t {
 struct KernelInfo {
   KernelId id;
   std::string_view name;
-  const char* entry;   // symbol in its module: "apr_linear1"
-  const char* module;  // "linear1"
+  const char* entry;          // symbol in its module: "apr_linear1"
+  const char* stamped_entry;  // and of the profiling variant: "apr_linear1_stamped"
+  const char* module;         // "linear1"
   std::int32_t threads, max_registers;
   std::size_t params_bytes;
 };
@@ -37,6 +38,8 @@ struct Module {
   std::size_t fatbin_bytes;
 };
 [[nodiscard]] std::span<const Module> modules() noexcept;
+/// The same kernels with time stamps (Stamped); empty when this build has none (APR_CUDA_STAMPS).
+[[nodiscard]] std::span<const Module> stamped_modules() noexcept;
 
 struct Launch {
   KernelId kernel{};

@@ -185,4 +185,17 @@ struct SampleParams {
   double temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
 };
 
+/// When a launch ran, all its blocks together, on one clock (ns on a device): the first entry, the first end of a
+/// dependency wait (the entry where a kernel has none), and the bits of the last exit turned. Every block lowers them:
+/// all bits are set before the launch.
+struct Stamps {
+  uint64_t entered, waited, not_left;
+};
+/// What a kernel of the profiling variant takes. `stamps`: where its Stamps are, 0 = none are kept.
+template <class Params>
+struct Stamped {
+  Params params;
+  Address stamps;
+};
+
 }  // namespace apr::kernels::cuda

@@ -61,6 +61,30 @@ struct ProfileOptions {
   std::uint64_t n_warmups = 3;
 };
 
+/// The launches of a step of the model in a replayed graph, by time stamps inside the kernels.
+struct LaunchRow {
+  std::string name;  // bricks of the ops that end with it, joined by "+"; those of the launch that it prepares
+  std::string kernel;
+  std::uint64_t n_calls = 0;  // of a replay
+  double time_us = 0;         // from the end of its wait for earlier launches to its last exit: summed, median
+};
+struct LaunchReport {
+  std::uint64_t n_replays = 0;  // 0: there are none, for this reason
+  std::string reason;
+  double wall_us = 0;           // of a replay, between events in front of the graph and behind it: median
+  double busy_us = 0;           // covered by at least one launch: median
+  double overhead_us = 0;       // wall less what is covered, of the same replay: median
+  double tick_us = 0;           // the shortest time between two stamps that differ: what they can resolve at best
+  std::vector<LaunchRow> rows;  // longest first
+};
+struct Interval {
+  double begin, end;
+};
+/// Length of the union. Throws Inference where an end lies before its begin, or one of them is no number.
+[[nodiscard]] double covered(std::vector<Interval> intervals);
+/// Sums of replays of the same launches.
+[[nodiscard]] LaunchReport report_launches(const model::Plan& plan, const std::vector<engine::StampedReplay>& replays);
+
 struct ProfileReport {
   std::string executor;  // "fast avx512_vnni"
   std::string machine;   // CPU brand
@@ -68,6 +92,7 @@ struct ProfileReport {
   Roofs roofs;
   engine::MemoryPlan memory;
   Phase prefill, decode;
+  LaunchReport launches;           // of decode passes
   char grade = 'F';                // of decode
   std::uint64_t witness = 0;       // hash of the decode logits: equal for equal numerics
   std::vector<std::string> notes;  // weights without a fast path

@@ -9,28 +9,43 @@
 #include "kernels/cuda/prefill_attention.cu"
 #include "kernels/cuda/rows.cu"
 #include "kernels/cuda/sample.cu"
+#include "kernels/cuda/stamps.cuh"
 
 namespace apr::kernels::cuda::emu {
+
+#define APR_FOR_KERNELS(X)                         \
+  X(Repack, apr_repack)                            \
+  X(Expand, apr_expand)                            \
+  X(Embed, apr_embed)                              \
+  X(Prepare, apr_prepare)                          \
+  X(NormAdd, apr_norm_add)                         \
+  X(Linear1, apr_linear1)                          \
+  X(Linear8, apr_linear8)                          \
+  X(StoreKv, apr_store_kv)                         \
+  X(Attention, apr_attention)                      \
+  X(StoreKvQ8, apr_store_kv_q8)                    \
+  X(AttentionQ8, apr_attention_q8)                 \
+  X(PrefillAttention64, apr_prefill_attention64)   \
+  X(PrefillAttention128, apr_prefill_attention128) \
+  X(PrefillAttention256, apr_prefill_attention256) \
+  X(Sample, apr_sample)
 
 Emulator::Body body(KernelId kernel) {
   switch (kernel) {
 #define APR_KERNEL_CASE(symbol, function) \
   case KernelId::symbol: return [](const void* params) { function(*static_cast<const symbol##Params*>(params)); };
-    APR_KERNEL_CASE(Repack, apr_repack)
-    APR_KERNEL_CASE(Expand, apr_expand)
-    APR_KERNEL_CASE(Embed, apr_embed)
-    APR_KERNEL_CASE(Prepare, apr_prepare)
-    APR_KERNEL_CASE(NormAdd, apr_norm_add)
-    APR_KERNEL_CASE(Linear1, apr_linear1)
-    APR_KERNEL_CASE(Linear8, apr_linear8)
-    APR_KERNEL_CASE(StoreKv, apr_store_kv)
-    APR_KERNEL_CASE(Attention, apr_attention)
-    APR_KERNEL_CASE(StoreKvQ8, apr_store_kv_q8)
-    APR_KERNEL_CASE(AttentionQ8, apr_attention_q8)
-    APR_KERNEL_CASE(PrefillAttention64, apr_prefill_attention64)
-    APR_KERNEL_CASE(PrefillAttention128, apr_prefill_attention128)
-    APR_KERNEL_CASE(PrefillAttention256, apr_prefill_attention256)
-    APR_KERNEL_CASE(Sample, apr_sample)
+    APR_FOR_KERNELS(APR_KERNEL_CASE)
+#undef APR_KERNEL_CASE
+  }
+  APR_CHECK(false);
+}
+
+Emulator::Body stamped_body(KernelId kernel) {
+  switch (kernel) {
+#define APR_KERNEL_CASE(symbol, function) \
+  case KernelId::symbol:                  \
+    return [](const void* params) { run_stamped(*static_cast<const Stamped<symbol##Params>*>(params), function); };
+    APR_FOR_KERNELS(APR_KERNEL_CASE)
 #undef APR_KERNEL_CASE
   }
   APR_CHECK(false);

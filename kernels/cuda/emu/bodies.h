@@ -5,5 +5,7 @@
 namespace apr::kernels::cuda::emu {
 
 [[nodiscard]] Emulator::Body body(KernelId kernel);
+/// Those of the profiling variant: they take Stamped parameters.
+[[nodiscard]] Emulator::Body stamped_body(KernelId kernel);
 
 }  // namespace apr::kernels::cuda::emu

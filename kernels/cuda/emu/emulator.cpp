@@ -260,7 +260,20 @@ void collective(Collective kind, void* lane_data, void (*combine)(void** lanes))
   }
 }
 
-void dependency_wait() { machine->current->waited = true; }
+void dependency_wait() {
+  machine->current->waited = true;
+  note_waited(tick());
+}
+std::uint64_t tick() { return ++machine->ticks; }
+std::uint64_t waited_tick() { return machine->waited_at; }
+void set_waited_tick(std::uint64_t tick) { machine->waited_at = tick; }
+void atomic_lowest(Region* region, std::uintptr_t address, std::uint64_t value) {
+  machine->check_range(region, address, sizeof value, "an atomic");
+  machine->check_waited(*region, "an atomic");
+  std::uint64_t old = 0;
+  std::memcpy(&old, reinterpret_cast<const void*>(address), sizeof old);
+  if (value < old) std::memcpy(reinterpret_cast<void*>(address), &value, sizeof value);
+}
 
 void memory_fence() {
   Emulator::State& m = *machine;
@@ -347,11 +360,13 @@ void Emulator::set_kind(const void* memory, MemoryKind kind) {
 }
 
 void Emulator::run(const Launch& launch, const EmulatorOptions& options) {
-  run(launch, emu::body(launch.kernel), options);
+  const bool stamped = launch.params_bytes == info(launch.kernel).params_bytes + sizeof(Address);
+  run(launch, stamped ? emu::stamped_body(launch.kernel) : emu::body(launch.kernel), options);
 }
 
 void Emulator::run(const Launch& launch, Body body, const EmulatorOptions& options) {
-  APR_CHECK(launch.params_bytes == info(launch.kernel).params_bytes);
+  APR_CHECK(launch.params_bytes == info(launch.kernel).params_bytes ||
+            launch.params_bytes == info(launch.kernel).params_bytes + sizeof(Address));
   APR_CHECK(launch.block > 0 && launch.block <= 1024 && launch.block % 32 == 0);
   State* const before = std::exchange(machine, state_.get());
   try {

@@ -32,6 +32,10 @@ struct Ids {
 void block_barrier();
 void memory_fence();
 void dependency_wait();
+[[nodiscard]] std::uint64_t tick();
+[[nodiscard]] std::uint64_t waited_tick();
+void set_waited_tick(std::uint64_t tick);
+void atomic_lowest(Region* region, std::uintptr_t address, std::uint64_t value);
 std::uint32_t atomic_add(Region* region, std::uintptr_t address, std::uint32_t value);
 /// A copy of 16 bytes (from null: of zeros) that is done when its thread waits for it and no earlier: until then what
 /// it will overwrite is poison.
@@ -135,6 +139,14 @@ inline void sync() { emu::block_barrier(); }
 inline void fence() { emu::memory_fence(); }
 inline void wait_early() { emu::dependency_wait(); }
 inline void allow_early() {}
+inline std::uint64_t now() { return emu::tick(); }
+inline std::uint64_t waited() { return emu::waited_tick(); }
+inline void note_waited(std::uint64_t tick) {
+  if (thread() == 0) emu::set_waited_tick(tick);
+}
+inline void atomic_lowest(const Pointer<std::uint64_t>& p, std::uint64_t value) {
+  emu::atomic_lowest(p.region(), reinterpret_cast<std::uintptr_t>(p.get()), value);
+}
 inline void sync_warp() {
   emu::collective(emu::Collective::Sync, nullptr, [](void**) {});
 }

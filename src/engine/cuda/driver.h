@@ -33,7 +33,7 @@ inline constexpr int kAttributeWarpSize = 10, kAttributeMultiprocessors = 16, kA
 // CUfunction_attribute
 inline constexpr int kFunctionMaxDynamicShared = 8, kFunctionSharedCarveout = 9;
 // Flags
-inline constexpr unsigned kStreamNonBlocking = 1, kEventDefault = 0, kEventDisableTiming = 2;
+inline constexpr unsigned kStreamNonBlocking = 1, kEventDefault = 0, kEventDisableTiming = 2, kEventRecordExternal = 1;
 inline constexpr int kCaptureThreadLocal = 1;
 
 /// CUlaunchAttribute: an id, and a value in a union of 64 bytes.

@@ -265,10 +265,22 @@ Result EmulatedDriver::event_destroy(Event event) {
   return result;
 }
 Result EmulatedDriver::event_record(Event event, Stream stream) {
-  if (!events_.contains(event) || !streams_.contains(stream)) return kInvalidValue;
+  // While a stream is captured a plain record makes no node: the event would never be reached.
+  if (!events_.contains(event) || !streams_.contains(stream) || stream->capture != nullptr) return kInvalidValue;
   event->stream = stream;
   event->position = stream->n_done + stream->work.size();
   return enqueue(stream, [event] {
+    event->reached = std::chrono::steady_clock::now();
+    return kSuccess;
+  });
+}
+Result EmulatedDriver::event_record_flags(Event event, Stream stream, unsigned flags) {
+  if (flags == 0) return event_record(event, stream);
+  if (flags != kEventRecordExternal || !events_.contains(event) || !streams_.contains(stream) ||
+      stream->capture == nullptr)
+    return kInvalidValue;
+  return enqueue(stream, [this, event] {
+    if (!events_.contains(event)) return kInvalidValue;
     event->reached = std::chrono::steady_clock::now();
     return kSuccess;
   });

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -17,6 +18,34 @@ namespace {
 
 namespace kc = kernels::cuda;
 using B = DeviceBuffers;
+
+/// In us behind the first launch's entry.
+StampedLaunch read_stamps(const PlannedLaunch& launch, std::span<const kc::Stamps> stamps, std::size_t index) {
+  const kc::Stamps& s = stamps[index];
+  const auto us = [&](std::uint64_t ns) { return static_cast<double>(ns - stamps[0].entered) / 1e3; };
+  const kc::KernelInfo& kernel = kc::info(launch.launch.kernel);
+  if (s.entered == UINT64_MAX || s.not_left == UINT64_MAX)
+    throw Error(ErrorCode::Inference, "a launch left no time stamp").in(std::string(kernel.name));
+  return {kernel.name, launch.first_op, launch.n_ops, us(s.entered), us(s.waited), us(~s.not_left)};
+}
+
+/// Tells a listener of memory that is not the model's, while it lives.
+class StampListener {
+ public:
+  StampListener(MemoryListener* listener, DevicePtr memory, std::uint64_t n_bytes)
+      : listener_(listener), region_{DeviceRegion{"stamps", memory, n_bytes, false}} {
+    if (listener_ != nullptr) listener_->taken(region_);
+  }
+  ~StampListener() {
+    if (listener_ != nullptr) listener_->given_back(region_);
+  }
+  StampListener(const StampListener&) = delete;
+  StampListener& operator=(const StampListener&) = delete;
+
+ private:
+  MemoryListener* listener_;
+  std::array<DeviceRegion, 1> region_;
+};
 
 class CudaExecutor final : public Executor {
  public:
@@ -48,6 +77,7 @@ class CudaExecutor final : public Executor {
   [[nodiscard]] const model::Plan& plan() const noexcept override { return model_.plan(); }
   [[nodiscard]] std::vector<std::string> notes() const override { return model_.notes(); }
   [[nodiscard]] std::optional<DeviceRoofs> measure_device_roofs() override;
+  [[nodiscard]] std::vector<StampedReplay> replay_stamped(std::uint64_t n, std::string& reason) override;
   [[nodiscard]] DeviceDecoder* decoder() noexcept override { return &decode_; }
   void set_observer(OpObserver* observer) noexcept override { observer_ = observer; }
 
@@ -58,9 +88,11 @@ class CudaExecutor final : public Executor {
   /// The rows of the batch as columns: those whose logits are wanted come last, in their order. What a column computes
   /// does not depend on where it stands.
   void send_columns();
-  /// Runs the launches, from a graph where this shape comes again and again.
+  /// Whether this shape comes again and again, so that a graph is made of it.
+  [[nodiscard]] bool recurs(PassShape pass) const;
+  /// Runs the launches, from a graph where this shape recurs.
   void run(PassShape pass, const std::vector<PlannedLaunch>& launches);
-  void run_observed(const std::vector<PlannedLaunch>& launches, Clock::time_point start);
+  void run_observed(PassShape pass, const std::vector<PlannedLaunch>& launches, Clock::time_point start);
   void read_logits(std::int32_t n_rows, std::span<float> to);
   /// Throws for the first launch of the pass that made a value that is not finite.
   [[noreturn]] void report_not_finite(PassShape pass);
@@ -72,8 +104,9 @@ class CudaExecutor final : public Executor {
   std::vector<std::uint32_t> n_past_;  // by sequence
   BatchRows batch_;                    // of the running call
   DecodeLoop decode_;
-  std::map<PassShape, OwnedGraphExec> graphs_;
   std::vector<OwnedEvent> events_;  // of observed passes
+  std::map<PassShape, OwnedGraphExec> graphs_, observed_graphs_;
+  std::optional<PassShape> last_;  // the pass that ran last, to its end
   OpObserver* observer_ = nullptr;
 };
 
@@ -89,21 +122,37 @@ void CudaExecutor::send_columns() {
   model_.copy_in(B::Columns, columns_.get(), batch_.rows.size() * sizeof(kc::Column));
 }
 
+bool CudaExecutor::recurs(PassShape pass) const {
+  return model_.cuda().graphs && (pass.apart || pass.n_columns == static_cast<std::int32_t>(options().n_batch));
+}
+
 void CudaExecutor::run(PassShape pass, const std::vector<PlannedLaunch>& launches) {
-  const bool recurs = pass.apart || pass.n_columns == static_cast<std::int32_t>(options().n_batch);
-  if (!model_.cuda().graphs || !recurs) return model_.launch(launches);
+  if (!recurs(pass)) return model_.launch(launches);
   auto at = graphs_.find(pass);
   if (at == graphs_.end()) at = graphs_.emplace(pass, model_.capture(launches)).first;
   APR_CUDA(model_.driver(), graph_launch(at->second.get(), model_.stream()));
 }
 
-/// An event behind every launch. A launch that only prepares the next is part of the next one's span.
-void CudaExecutor::run_observed(const std::vector<PlannedLaunch>& launches, Clock::time_point start) {
+/// An event in front of every launch and behind the last, as nodes of a graph where the shape comes again. A launch
+/// that only prepares the next is part of the next one's span.
+void CudaExecutor::run_observed(PassShape pass, const std::vector<PlannedLaunch>& launches, Clock::time_point start) {
   while (events_.size() < launches.size() + 1) events_.push_back(create_event(model_.driver(), true));
-  APR_CUDA(model_.driver(), event_record(events_[0].get(), model_.stream()));
-  for (std::size_t i = 0; i < launches.size(); ++i) {
-    model_.kernels().launch(launches[i].launch, model_.stream());
-    APR_CUDA(model_.driver(), event_record(events_[i + 1].get(), model_.stream()));
+  const auto put = [&](unsigned flags) {
+    APR_CUDA(model_.driver(), event_record_flags(events_[0].get(), model_.stream(), flags));
+    for (std::size_t i = 0; i < launches.size(); ++i) {
+      model_.kernels().launch(launches[i].launch, model_.stream());
+      APR_CUDA(model_.driver(), event_record_flags(events_[i + 1].get(), model_.stream(), flags));
+    }
+  };
+  if (recurs(pass)) {
+    auto at = observed_graphs_.find(pass);
+    if (at == observed_graphs_.end()) {
+      OwnedGraphExec graph = capture_graph(model_.driver(), model_.stream(), [&] { put(kEventRecordExternal); });
+      at = observed_graphs_.emplace(pass, std::move(graph)).first;
+    }
+    APR_CUDA(model_.driver(), graph_launch(at->second.get(), model_.stream()));
+  } else {
+    put(0);
   }
   model_.synchronize();
   const auto stamp = [&](std::size_t event) {
@@ -135,6 +184,7 @@ void CudaExecutor::forward_batch(std::span<const BatchPart> parts, std::span<flo
   const PassShape pass{static_cast<std::int32_t>(batch_.shape.n_tokens),
                        static_cast<std::int32_t>(batch_.shape.n_logits), parts.size() == batch_.rows.size(),
                        parts.size() == 1 && model_.cuda().prompts};
+  last_.reset();
   const auto start = Clock::now();
   if (observer_ != nullptr) observer_->pass_begin(batch_.shape);
   model_.enter();
@@ -148,7 +198,7 @@ void CudaExecutor::forward_batch(std::span<const BatchPart> parts, std::span<flo
     if (first == 0) {
       launches.insert(launches.end(), head.begin(), head.end());
       if (observer_ != nullptr) {
-        run_observed(launches, start);
+        run_observed(pass, launches, start);
       } else {
         run(pass, launches);
       }
@@ -162,6 +212,7 @@ void CudaExecutor::forward_batch(std::span<const BatchPart> parts, std::span<flo
   model_.synchronize();
   if (observer_ != nullptr) observer_->pass_end(start, Clock::now());
   if (!std::ranges::all_of(logits, [](float v) { return std::isfinite(v); })) report_not_finite(pass);
+  last_ = pass;
   for (const BatchPart& part : parts) n_past_[part.sequence] += static_cast<std::uint32_t>(part.tokens.size());
 }
 
@@ -187,6 +238,51 @@ std::optional<DeviceRoofs> CudaExecutor::measure_device_roofs() {
     best_ms = std::min(best_ms, ms);
   }
   return DeviceRoofs{2 * static_cast<double>(n_bytes) / static_cast<double>(best_ms) / 1e6, n_bytes};
+}
+
+/// Kernels, stamps and graph live as long as this call: they are not in the pool.
+std::vector<StampedReplay> CudaExecutor::replay_stamped(std::uint64_t n, std::string& reason) {
+  Driver& driver = model_.driver();
+  if (!last_ || !last_->apart) {
+    reason = "the last pass was not one token of each sequence";
+    return {};
+  }
+  if (driver.is_hardware() && kc::stamped_modules().empty()) {
+    reason = "this build has no kernels with time stamps (APR_CUDA_STAMPS)";
+    return {};
+  }
+  model_.enter();
+  KernelSet kernels(driver, model_.info(), KernelVariant::Stamped);
+  kernels.set_early(model_.cuda().early);
+  std::vector<PlannedLaunch> launches = model_.list().body(*last_);
+  if (last_->n_logits > 0) {
+    const auto head = model_.list().head(*last_, 0, std::min(last_->n_logits, model_.buffers().n_logit_rows()));
+    launches.insert(launches.end(), head.begin(), head.end());
+  }
+  std::vector<kc::Stamps> stamps(launches.size());
+  const std::size_t n_bytes = stamps.size() * sizeof(kc::Stamps);
+  const OwnedMemory memory = allocate_memory(driver, n_bytes);
+  const StampListener listening(model_.cuda().listener, memory.get(), n_bytes);
+  const OwnedEvent begin = create_event(driver, true), end = create_event(driver, true);
+  const OwnedGraphExec graph = capture_graph(driver, model_.stream(), [&] {
+    for (std::size_t i = 0; i < launches.size(); ++i)
+      kernels.launch(launches[i].launch, model_.stream(), memory.get() + i * sizeof(kc::Stamps));
+  });
+  std::vector<StampedReplay> replays;
+  for (std::uint64_t i = 0; i < n; ++i) {
+    APR_CUDA(driver, fill(memory.get(), 0xFF, n_bytes, model_.stream()));
+    APR_CUDA(driver, event_record(begin.get(), model_.stream()));
+    APR_CUDA(driver, graph_launch(graph.get(), model_.stream()));
+    APR_CUDA(driver, event_record(end.get(), model_.stream()));
+    APR_CUDA(driver, copy_to_host(stamps.data(), memory.get(), n_bytes, model_.stream()));
+    model_.synchronize();
+    float milliseconds = 0;
+    APR_CUDA(driver, event_elapsed(&milliseconds, begin.get(), end.get()));
+    StampedReplay& replay = replays.emplace_back();
+    replay.wall_us = 1e3 * static_cast<double>(milliseconds);
+    for (std::size_t k = 0; k < launches.size(); ++k) replay.launches.push_back(read_stamps(launches[k], stamps, k));
+  }
+  return replays;
 }
 
 void CudaExecutor::report_not_finite(PassShape pass) {

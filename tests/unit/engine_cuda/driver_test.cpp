@@ -75,6 +75,7 @@ TEST(CudaDeclarations, AreThoseOfTheToolkit) {
       {kFunctionSharedCarveout, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT},
       {kStreamNonBlocking, CU_STREAM_NON_BLOCKING},
       {kEventDisableTiming, CU_EVENT_DISABLE_TIMING},
+      {kEventRecordExternal, CU_EVENT_RECORD_EXTERNAL},
       {kCaptureThreadLocal, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL},
       {kLaunchProgrammaticStreamSerialization, CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION}};
   for (const auto& [mine, theirs] : pairs) EXPECT_EQ(mine, theirs);
