@@ -90,7 +90,9 @@ int run_manifest(const ManifestOptions& o, HexRun& run) {
 
 HexModeRun setup_hex_manifest(HexFlags& flags) {
   auto o = std::make_shared<ManifestOptions>();
-  flags.own(add_text(flags.app, "--out", [o](const std::string& path) { o->out = path; }, "PATH", "The manifest to write (FILE.manifest.json)"));
+  flags.own(add_text(
+      flags.app, "--out", [o](const std::string& path) { o->out = path; }, "PATH",
+      "The manifest to write (FILE.manifest.json)"));
   flags.own(add_switch(flags.app, "--force", o->force, "Replace a manifest that exists"));
   return [o](HexRun& run) { return run_manifest(*o, run); };
 }

@@ -215,8 +215,9 @@ Json tensor_json(const inspect::TensorReport& report) {
 
 HexModeRun setup_hex_tensor(HexFlags& flags) {
   auto slice = std::make_shared<std::optional<Slice>>();
-  flags.own(add_text(flags.app, "--slice", [slice](const std::string& text) { *slice = parse_slice(text); }, "A:B",
-                     "Only elements A to before B, row-major, each with its place"));
+  flags.own(add_text(
+      flags.app, "--slice", [slice](const std::string& text) { *slice = parse_slice(text); }, "A:B",
+      "Only elements A to before B, row-major, each with its place"));
   return [slice](HexRun& run) {
     const std::uint64_t limit = run.shared.limit_or(kValues, kMostValues);
     const Style& style = run.context.style;
