@@ -26,7 +26,7 @@ function(apr_quick_to_build)
   endif()
   foreach(target ${ARGN})
     # At -O1 gcc 12 takes the inner buffer of a std::string for one that is too small.
-    target_compile_options(${target} PRIVATE ${level} $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-array-bounds>)
+    target_compile_options(${target} PRIVATE ${level} $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-array-bounds -Wno-stringop-overflow>)
   endforeach()
 endfunction()
 # apr_precompile(TARGET HEADER...): these headers are parsed once for the target. A source still includes what it uses: the

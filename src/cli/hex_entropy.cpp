@@ -9,6 +9,7 @@
 #include "src/cli/hex_modes.h"
 #include "src/cli/hex_scan_parts.h"
 #include "src/cli/hex_text_parts.h"
+#include "src/cli/options.h"
 #include "src/cli/progress.h"
 #include "src/cli/table.h"
 
@@ -179,7 +180,7 @@ int run_entropy(bool windows, HexRun& run) {
 
 HexModeRun setup_hex_entropy(HexFlags& flags) {
   auto windows = std::make_shared<bool>(false);
-  flags.own(flags.app.add_flag("--windows", *windows, "Also list every window of 4 KiB"));
+  flags.own(add_switch(flags.app, "--windows", *windows, "Also list every window of 4 KiB"));
   return [windows](HexRun& run) { return run_entropy(*windows, run); };
 }
 
