@@ -95,13 +95,16 @@ APR_DEVICE uint64_t now() {
   asm volatile("mov.u64 %0, %globaltimer;" : "=l"(ns)::"memory");
   return ns;
 }
-APR_DEVICE uint64_t& waited_word() {
-  __shared__ uint64_t word;  // of thread 0
-  return word;
+APR_DEVICE uint64_t* time_words() {
+  __shared__ uint64_t words[2];  // of thread 0: kept in registers they would cost every thread two
+  return words;
 }
-APR_DEVICE uint64_t waited() { return waited_word(); }
-APR_DEVICE void note_waited(uint64_t time) {
-  if (threadIdx.x == 0) waited_word() = time;
+APR_DEVICE uint64_t noted_time(int which) { return time_words()[which]; }
+/// 0: the entry, which is the end of the wait, too, until there is one. 1: the end of the wait.
+APR_DEVICE void note_time(int which, uint64_t time) {
+  if (threadIdx.x != 0) return;
+  if (which == 0) time_words()[0] = time;
+  time_words()[1] = time;
 }
 APR_DEVICE void atomic_lowest(uint64_t* p, uint64_t value) {
   atomicMin(reinterpret_cast<unsigned long long*>(p), static_cast<unsigned long long>(value));
@@ -114,7 +117,7 @@ APR_DEVICE void wait_early() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 #if APR_STAMPS
-  note_waited(now());
+  note_time(1, now());
 #endif
 }
 /// Lets the next launch start its part before the wait.

@@ -262,11 +262,10 @@ void collective(Collective kind, void* lane_data, void (*combine)(void** lanes))
 
 void dependency_wait() {
   machine->current->waited = true;
-  note_waited(tick());
+  note_time(1, tick());
 }
 std::uint64_t tick() { return ++machine->ticks; }
-std::uint64_t waited_tick() { return machine->waited_at; }
-void set_waited_tick(std::uint64_t tick) { machine->waited_at = tick; }
+std::uint64_t& noted_tick(int which) { return machine->noted[which]; }
 void atomic_lowest(Region* region, std::uintptr_t address, std::uint64_t value) {
   machine->check_range(region, address, sizeof value, "an atomic");
   machine->check_waited(*region, "an atomic");

@@ -69,7 +69,7 @@ struct Emulator::State {
   std::uint32_t clock = 1, run = 0, first_run = 0;  // `run`: number of this block; first_run: of the launch's first
   std::vector<BlockHistory> history;                // by run - first_run
   std::uint32_t n_threads = 0, n_at_barrier = 0;
-  std::uint64_t ticks = 0, waited_at = 0;  // what stamps are taken from; of the running block's thread 0
+  std::uint64_t ticks = 0, noted[2] = {};  // what stamps are taken from; of the running block's thread 0
 
   void run_launch(const Launch& what, Body with, std::uint64_t seed);
   void run_block(std::uint32_t x, std::uint32_t y, std::uint32_t z);

@@ -33,8 +33,7 @@ void block_barrier();
 void memory_fence();
 void dependency_wait();
 [[nodiscard]] std::uint64_t tick();
-[[nodiscard]] std::uint64_t waited_tick();
-void set_waited_tick(std::uint64_t tick);
+[[nodiscard]] std::uint64_t& noted_tick(int which);
 void atomic_lowest(Region* region, std::uintptr_t address, std::uint64_t value);
 std::uint32_t atomic_add(Region* region, std::uintptr_t address, std::uint32_t value);
 /// A copy of 16 bytes (from null: of zeros) that is done when its thread waits for it and no earlier: until then what
@@ -140,9 +139,11 @@ inline void fence() { emu::memory_fence(); }
 inline void wait_early() { emu::dependency_wait(); }
 inline void allow_early() {}
 inline std::uint64_t now() { return emu::tick(); }
-inline std::uint64_t waited() { return emu::waited_tick(); }
-inline void note_waited(std::uint64_t tick) {
-  if (thread() == 0) emu::set_waited_tick(tick);
+inline std::uint64_t noted_time(int which) { return emu::noted_tick(which); }
+inline void note_time(int which, std::uint64_t tick) {
+  if (thread() != 0) return;
+  if (which == 0) emu::noted_tick(0) = tick;
+  emu::noted_tick(1) = tick;
 }
 inline void atomic_lowest(const Pointer<std::uint64_t>& p, std::uint64_t value) {
   emu::atomic_lowest(p.region(), reinterpret_cast<std::uintptr_t>(p.get()), value);
