@@ -70,6 +70,8 @@ void check_heads(const HeadParams& head) {
   APR_CHECK(head.n_kv_heads > 0 && head.n_heads % head.n_kv_heads == 0);
 }
 
+bool is_gated(const LinearParams& p) { return p.output == LinearOutput::SiluMul || p.output == LinearOutput::GeluMul; }
+
 bool is_float_tile(std::int32_t type) {
   return type == static_cast<std::int32_t>(TensorType::F32) || type == static_cast<std::int32_t>(TensorType::F16) ||
          type == static_cast<std::int32_t>(TensorType::BF16);
@@ -103,7 +105,7 @@ Launch launch_norm_add(const NormAddParams& p) {
 
 /// Few row tiles: eight warps share one, so that every multiprocessor has work; many: each warp pair has its own.
 Launch launch_linear(LinearParams p, const DeviceShape& device) {
-  const bool gated = p.output == LinearOutput::SiluMul || p.output == LinearOutput::GeluMul;
+  const bool gated = is_gated(p);
   APR_CHECK(p.n_matrices >= 1 && p.n_matrices <= 3 && p.n_columns >= 1);
   APR_CHECK(!gated || (p.n_matrices == 2 && p.matrix[0].n_rows == p.matrix[1].n_rows));
   std::int32_t row_tiles = 0;
@@ -127,6 +129,36 @@ Launch launch_linear(LinearParams p, const DeviceShape& device) {
   }
   APR_CHECK(p.input == LinearInput::Ready);
   return make_launch(KernelId::Linear8, p, {blocks, ceil_div(p.n_columns, max_columns), 1}, linear8_shared_bytes, true);
+}
+
+/// Four row tiles a block, which share the activations; fewer where that leaves multiprocessors without work and the
+/// activations of more tiles at once fit.
+template <int Columns>
+Launch make_linear_prompt(KernelId id, LinearParams p, const DeviceShape& device) {
+  using Layout = LinearPromptShared<Columns>;
+  std::int32_t row_tiles = 0;
+  for (std::int32_t i = 0; i < p.n_matrices; ++i) row_tiles += ceil_div(p.matrix[i].n_rows, tile_rows);
+  const auto units = [&] {
+    return is_gated(p) ? ceil_div(p.matrix[0].n_rows, 32) : ceil_div(row_tiles, linear_warps / p.warps_k);
+  };
+  p.warps_k = 2;
+  while (!is_gated(p) && p.warps_k < 8 && units() < device.multiprocessors &&
+         Layout::bytes(2 * p.warps_k) <= device.shared_bytes)
+    p.warps_k *= 2;
+  require_shared("linear of a prompt", Layout::bytes(p.warps_k), device);
+  return make_launch(id, p, {std::min(units(), 2 * device.multiprocessors), ceil_div(p.n_columns, Columns), 1},
+                     Layout::bytes(p.warps_k), true);
+}
+
+Launch launch_linear_prompt(LinearParams p, const DeviceShape& device) {
+  bool floats = false;
+  for (std::int32_t i = 0; i < p.n_matrices; ++i) floats = floats || is_float_tile(p.matrix[i].type);
+  if (floats || p.n_columns <= max_columns) return launch_linear(p, device);
+  APR_CHECK(p.n_matrices >= 1 && p.n_matrices <= 3 && p.input == LinearInput::Ready);
+  APR_CHECK(!is_gated(p) || (p.n_matrices == 2 && p.matrix[0].n_rows == p.matrix[1].n_rows));
+  if (p.n_columns <= 16) return make_linear_prompt<16>(KernelId::Linear16, p, device);
+  if (p.n_columns <= 32) return make_linear_prompt<32>(KernelId::Linear32, p, device);
+  return make_linear_prompt<64>(KernelId::Linear64, p, device);
 }
 
 Launch launch_store_kv(const StoreKvParams& p) {

@@ -1,62 +1,21 @@
 // Matrices times up to eight columns: several sequences, or a piece of a prompt. Grid: (blocks, groups of 8 columns).
 // The columns of the matrix product are the tokens; every group's dots are scaled on their own, in linear1's order.
 #include "kernels/cuda/linear_common.cuh"
+#include "kernels/cuda/quads.cuh"
 
 namespace apr::kernels::cuda {
 
-/// The activations of this lane's columns: q of the column of the right side that it holds (g); d and s, at `at`, of
-/// the two columns of the result that it holds (2 t, 2 t + 1): offsets take half the registers of addresses. A column
-/// that does not exist reads the first one.
+/// The activations of this lane's columns (quads.cuh): offsets `at` take half the registers of addresses. A column that
+/// does not exist reads the first one.
 struct EightColumns {
   Global<const uint32_t> q;
-  Global<const float> d, s;
-  int at[2];
+  Global<const float> d_of, s_of;
+  int at[2], k;  // k: the tile
+  APR_METHOD uint32_t word(int i) const { return q[64 * k + i]; }
+  APR_METHOD Word2 pair(int i) const { return cast<const Word2>(q)[32 * k + i]; }
+  APR_METHOD float d(int c, int group) const { return d_of[at[c] + 8 * k + group]; }
+  APR_METHOD float s(int c, int group) const { return s_of[at[c] + 8 * k + group]; }
 };
-
-template <class T>
-APR_DEVICE QuadInput quad_input(const EightColumns& in, int k, int q, int c) {
-  QuadInput quad;
-  const int even = T::scale == TileScale::K6 ? 8 * k + q : 8 * k + 2 * q;
-  const int odd = T::scale == TileScale::K6 ? even + 4 : even + 1;
-  quad.d[0] = in.d[in.at[c] + even] * factor<T>(0);
-  quad.d[1] = in.d[in.at[c] + odd] * factor<T>(1);
-  quad.s[0] = quad.s[1] = 0;
-  if constexpr (T::scale == TileScale::K || T::scale == TileScale::DM) {
-    quad.s[0] = in.s[in.at[c] + even];
-    quad.s[1] = in.s[in.at[c] + odd];
-  }
-  return quad;
-}
-
-template <class T>
-APR_DEVICE void add_quad(const Planes<T>& planes, Global<const uint8_t> tile, const EightColumns& in, int k, int q,
-                         float (&acc)[4]) {
-  const int t = lane() % 4;
-  int dots[4][4] = {};  // [even, odd group; of Q6_K: both halves of each][register]
-  if constexpr (T::scale == TileScale::K6) {
-    APR_UNROLL for (int i = 0; i < 2; ++i) {
-      const int j = q + 4 * i;
-      Global<const uint32_t> words = in.q + (64 * k + 8 * j + t);
-      mma_k16(dots[2 * i], fragment(planes, j, 0), fragment(planes, j, 1), words[0]);
-      mma_k16(dots[2 * i + 1], fragment(planes, j, 2), fragment(planes, j, 3), words[4]);
-    }
-  } else {
-    APR_UNROLL for (int i = 0; i < 2; ++i) {
-      const int j = 2 * q + i;
-      const Word2 words = cast<const Word2>(in.q)[32 * k + 4 * j + t];
-      mma_k32<T::is_signed>(dots[i], fragment(planes, j, 0), fragment(planes, j, 1), fragment(planes, j, 2),
-                            fragment(planes, j, 3), words.x, words.y);
-    }
-  }
-  const QuadScales<T> scales = load_scales<T>(tile, q);
-  APR_UNROLL for (int c = 0; c < 2; ++c) {
-    const QuadInput quad = quad_input<T>(in, k, q, c);
-    APR_UNROLL for (int r = 0; r < 2; ++r) {
-      const int dot[4] = {dots[0][2 * r + c], dots[1][2 * r + c], dots[2][2 * r + c], dots[3][2 * r + c]};
-      acc[2 * r + c] = add_term(scales, r, dot, quad, acc[2 * r + c]);
-    }
-  }
-}
 
 /// sums[row][column] of one row tile over this warp's tiles. What it can work out again is no argument: it would be
 /// kept in registers over the loops of every type.
@@ -89,8 +48,8 @@ APR_DEVICE void row_tile_product(const LinearParams& p, const RowTile& own, Shar
   } else {
     EightColumns in;
     in.q = cast<const uint32_t>(activation_row(p.ready, column0 + (g < n ? g : 0)).q);
-    in.d = global<const float>(p.ready.d);
-    in.s = global<const float>(p.ready.s);
+    in.d_of = global<const float>(p.ready.d);
+    in.s_of = global<const float>(p.ready.s);
     APR_UNROLL for (int c = 0; c < 2; ++c) {
       in.at[c] = (column0 + (2 * t + c < n ? 2 * t + c : 0)) * (p.ready.stride / 32);
     }
@@ -99,7 +58,8 @@ APR_DEVICE void row_tile_product(const LinearParams& p, const RowTile& own, Shar
       Global<const uint8_t> tile = tiles + static_cast<int64_t>(k) * T::bytes;
       Planes<T> planes;
       load_planes(tile, planes);
-      APR_UNROLL for (int q = 0; q < 4; ++q) add_quad(planes, tile, in, k, q, acc[q]);
+      in.k = k;
+      APR_UNROLL for (int q = 0; q < 4; ++q) add_quad(planes, load_scales<T>(tile, q), in, q, acc[q]);
     }
     APR_UNROLL for (int i = 0; i < 4; ++i) {
       sums[(g + 8 * (i / 2)) * max_columns + 2 * t + i % 2] = (acc[0][i] + acc[1][i]) + (acc[2][i] + acc[3][i]);

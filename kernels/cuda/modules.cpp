@@ -1,7 +1,8 @@
 // The compiled kernels, taken into the program as they are (cmake/cuda_kernels.cmake makes the files).
 #include "apr/kernels/cuda_kernels.h"
 
-#define APR_FOR_MODULES(X) X(load) X(rows) X(linear1) X(linear8) X(attention) X(prefill_attention) X(sample)
+#define APR_FOR_MODULES(X) \
+  X(load) X(rows) X(linear1) X(linear8) X(linear_prompt) X(attention) X(prefill_attention) X(sample)
 
 #define APR_IMAGE(name, file)                                                                              \
   __asm__(".pushsection .rodata\n.balign 64\napr_fatbin_" #name ":\n.incbin \"" APR_FATBIN_FOLDER "/" file \

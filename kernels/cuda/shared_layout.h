@@ -26,6 +26,19 @@ struct Linear1Shared {
 };
 /// Linear8: sums of the warps alone, [set][warp][16 rows][8 columns].
 inline constexpr int linear8_shared_bytes = 2 * linear_warps * 16 * max_columns * 4;
+/// Linear16 to Linear64: of each warp that shares a row tile the activations of one tile: q [column], then d and s
+/// [column]. When they are done, in the same place, sums of the warps [warp][16 rows][sum_stride]. The strides put what
+/// a warp reads at once into different banks.
+template <int Columns>
+struct LinearPromptShared {
+  static constexpr int q_stride = 256 + 32, scale_stride = 64 + 16;  // bytes
+  static constexpr int scales = Columns * q_stride, tile_bytes = scales + Columns * scale_stride;
+  static constexpr int sum_stride = Columns + 1;  // f32
+  APR_BOTH static constexpr int bytes(int warps_k) {
+    const int sums = linear_warps * 16 * sum_stride * 4, tiles = warps_k * tile_bytes;
+    return sums > tiles ? sums : tiles;
+  }
+};
 
 /// Attention: `heads` query heads of one kv head.
 inline constexpr int attention_threads = 256;

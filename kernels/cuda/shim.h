@@ -40,6 +40,7 @@ struct alignas(16) Word4 {
 #define APR_METHOD __device__ __forceinline__
 #define APR_UNROLL _Pragma("unroll")
 #define APR_UNROLL_2 _Pragma("unroll 2")
+#define APR_UNROLL_1 _Pragma("unroll 1")
 
 namespace apr::kernels::cuda {
 

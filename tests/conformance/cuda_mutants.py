@@ -22,11 +22,11 @@ import tempfile
 
 KERNELS = "kernels/cuda"
 # Tests that run the code of a source; those of CHANGES may be named more narrowly.
-TESTS = {"attention.cu": "Shapes/Attention.*", "prefill_attention.cu": "Shapes/Prefill.*", "heads.cuh": "Shapes/Attention.*", "linear1.cu": "Types/Linear.*:LinearMix.*", "linear8.cu": "Types/Linear.*",
+TESTS = {"attention.cu": "Shapes/Attention.*", "prefill_attention.cu": "Shapes/Prefill.*", "heads.cuh": "Shapes/Attention.*", "linear1.cu": "Types/Linear.*:LinearMix.*", "linear8.cu": "Types/Linear.*", "linear_prompt.cu": "Types/Linear.*:LinearMix.*", "quads.cuh": "Types/Linear.*",
          "rows.cu": "Prepare.*:Types/Load.*", "sample.cu": "Sample.*", "load.cu": "Types/Load.*", "common.cuh": "Prepare.*:Types/Linear.*",
          "linear_common.cuh": "Types/Linear.*:LinearMix.*", "fragments.cuh": "Types/Linear.*", "tile_read.cuh": "Types/Load.*"}
 # Modules that a header is tried in; a .cu is its own.
-MODULES = {"heads.cuh": ["attention", "prefill_attention"], "common.cuh": ["rows", "linear1"], "linear_common.cuh": ["linear1", "linear8"], "fragments.cuh": ["linear1", "linear8"],
+MODULES = {"heads.cuh": ["attention", "prefill_attention"], "common.cuh": ["rows", "linear1"], "linear_common.cuh": ["linear1", "linear8"], "fragments.cuh": ["linear1", "linear8"], "quads.cuh": ["linear8", "linear_prompt"],
            "tile_read.cuh": ["load", "rows"]}
 ROW = re.compile(r'^APR_CUDA_KERNEL\((\w+), "(\w+)", (\w+),', re.M)
 # Taken out wherever it stands: what the emulator's rules are about.
@@ -39,6 +39,16 @@ CHANGES = [
     ("one set of sums for all units", "linear1.cu", "set * linear_warps * 16;", "0 * set;"),
     ("one set of sums for all units", "linear8.cu", "set * linear_warps * 16 * max_columns;", "0 * set;"),
     ("a column too many", "linear8.cu", "if (to.matrix < 0 || column0 + column >= p.n_columns) continue;", "if (to.matrix < 0) continue;"),
+    ("a column too many", "linear_prompt.cu", "if (to.matrix < 0 || column0 + column >= p.n_columns) continue;", "if (to.matrix < 0) continue;"),
+    ("a gated column too many", "linear_prompt.cu", "c < Columns && column0 + c < p.n_columns;", "c < Columns;"),
+    ("a column that does not exist is read", "linear_prompt.cu", "const bool exists = column0 + column < p.n_columns;", "const bool exists = true;"),
+    ("a tile that does not exist is read", "linear_prompt.cu", "    if (k >= n_tiles) break;\n", ""),
+    ("a tile that does not exist takes part", "linear_prompt.cu", "if (own.matrix >= 0 && k < n_tiles) {", "if (own.matrix >= 0) {"),
+    ("the activations of the first tile for all", "linear_prompt.cu", "shared<const uint8_t>(slice * Layout::tile_bytes)", "shared<const uint8_t>(0)"),
+    ("the first eight columns for all", "linear_prompt.cu", "{q + 8 * e * Layout::q_stride, ", "{q, "),
+    ("the scales of the first eight columns for all", "linear_prompt.cu", "scales + 8 * e * Layout::scale_stride}", "scales}"),
+    ("sums are scales", "linear_prompt.cu", "return d(c, 8 + group);", "return d(c, group);"),
+    ("scales of the other group", "quads.cuh", "in.d(c, odd) * factor<T>(1)", "in.d(c, even) * factor<T>(1)"),
     ("no bounds test of the padding", "linear1.cu", "if (i < p.n_cols) value = norm", "value = norm"),
     ("no bounds test of the padding", "rows.cu", "if (i < p.n_cols) value = given", "value = given"),
     ("no bounds test of a column", "rows.cu", "  if (col >= p.n_cols) return;\n", ""),

@@ -67,6 +67,9 @@ struct DeviceShape {
 [[nodiscard]] Launch launch_norm_add(const NormAddParams& params);
 /// One column: Linear1. Several: Linear8, whose input must be Ready (launch_prepare). The same bits either way.
 [[nodiscard]] Launch launch_linear(LinearParams params, const DeviceShape& device);
+/// More than eight columns of a prompt: Linear16, 32 or 64, which read the weights once for that many columns; other
+/// bits, the same for any number of columns. Where a matrix is of a float type, and for fewer columns: launch_linear.
+[[nodiscard]] Launch launch_linear_prompt(LinearParams params, const DeviceShape& device);
 [[nodiscard]] Launch launch_store_kv(const StoreKvParams& params);
 [[nodiscard]] Launch launch_attention(const AttentionParams& params, const DeviceShape& device);
 /// For heads that prefill_attends() takes.

@@ -116,6 +116,9 @@ struct LinearParams {
 };
 using Linear1Params = LinearParams;
 using Linear8Params = LinearParams;
+using Linear16Params = LinearParams;
+using Linear32Params = LinearParams;
+using Linear64Params = LinearParams;
 
 /// Norm and rotation of query and key heads, and the KV cache. Keys and values of a layer:
 /// [slot][kv head][n_ctx positions][head_dim] of f16; or, q8_0, of int8 with scales

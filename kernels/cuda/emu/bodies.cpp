@@ -5,6 +5,7 @@
 #include "kernels/cuda/attention.cu"
 #include "kernels/cuda/linear1.cu"
 #include "kernels/cuda/linear8.cu"
+#include "kernels/cuda/linear_prompt.cu"
 #include "kernels/cuda/load.cu"
 #include "kernels/cuda/prefill_attention.cu"
 #include "kernels/cuda/rows.cu"
@@ -21,6 +22,9 @@ namespace apr::kernels::cuda::emu {
   X(NormAdd, apr_norm_add)                         \
   X(Linear1, apr_linear1)                          \
   X(Linear8, apr_linear8)                          \
+  X(Linear16, apr_linear16)                        \
+  X(Linear32, apr_linear32)                        \
+  X(Linear64, apr_linear64)                        \
   X(StoreKv, apr_store_kv)                         \
   X(Attention, apr_attention)                      \
   X(StoreKvQ8, apr_store_kv_q8)                    \

@@ -12,6 +12,7 @@
 #define APR_METHOD
 #define APR_UNROLL
 #define APR_UNROLL_2
+#define APR_UNROLL_1
 
 namespace apr::kernels::cuda {
 namespace emu {

@@ -191,7 +191,9 @@ class LaunchList::Builder {
 
   void linear(const kc::LinearParams& p, std::size_t first, std::size_t count, DevicePtr out, std::uint64_t elements) {
     const std::size_t done = std::exchange(n_prepared_ops_, 0);
-    add(kc::launch_linear(p, l_.shape_), first + done, count - done, out, elements);
+    const kc::Launch launch =
+        pass_.is_prompt() ? kc::launch_linear_prompt(p, l_.shape_) : kc::launch_linear(p, l_.shape_);
+    add(launch, first + done, count - done, out, elements);
   }
 
   [[nodiscard]] kc::Activations attended(std::int32_t first) const {

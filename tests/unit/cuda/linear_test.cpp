@@ -146,6 +146,41 @@ LinearParams product(const TestMatrix& matrix, const CudaActivations& ready, con
   return p;
 }
 
+TEST_P(Linear, ManyColumnsOfAPromptAreTheSumInDoubleAndTheSameBitsInEveryKernel) {
+  const Shape shape = shapes(GetParam())[1];
+  constexpr std::int32_t n_columns = 70;
+  Emulator emulator;
+  const TestMatrix matrix(emulator, GetParam(), shape.n_rows, shape.n_cols, 11);
+  CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(shape.n_cols * n_columns), 5),
+                      MemoryKind::Mutable);
+  CudaActivations ready(emulator, "ready", shape.n_cols, n_columns);
+  emulator.run(launch_prepare({x.address(), 0, ready.view(), shape.n_cols, shape.n_cols, n_columns, 0}));
+  std::vector<float> first;
+  const bool floats = find_type(GetParam())->block_elements == 1;
+  for (const auto& [n, kernel] : {std::pair{n_columns, KernelId::Linear64}, std::pair{41, KernelId::Linear64},
+                                  std::pair{32, KernelId::Linear32}, std::pair{13, KernelId::Linear16}}) {
+    // No column more than there are: one that does not exist is not read.
+    CudaActivations some(emulator, "some", shape.n_cols, n);
+    CudaBuffer<float> out(emulator, "out", static_cast<std::size_t>(shape.n_rows * n));
+    std::copy_n(ready.q.host().begin(), some.q.host().size(), some.q.host().begin());
+    std::copy_n(ready.d.host().begin(), some.d.host().size(), some.d.host().begin());
+    std::copy_n(ready.s.host().begin(), some.s.host().size(), some.s.host().begin());
+    std::copy_n(ready.x.host().begin(), some.x.host().size(), some.x.host().begin());
+    const Launch launch = launch_linear_prompt(product(matrix, some, out, shape.n_cols, shape.n_rows, n), kSmall);
+    EXPECT_EQ(launch.kernel, floats ? KernelId::Linear8 : kernel);
+    emulator.run(launch, {.seed = static_cast<std::uint64_t>(n)});
+    if (first.empty()) first = out.host();
+    for (std::int32_t i = 0; i < shape.n_rows * n; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(out[at]), std::bit_cast<std::uint32_t>(first[at])) << n << ' ' << i;
+      if (n != n_columns) continue;
+      const Expected expected = dot(matrix, ready, shape.n_cols, i % shape.n_rows, i / shape.n_rows);
+      const double error = std::abs(static_cast<double>(out[at]) - expected.value);
+      ASSERT_TRUE(error <= 1e-6 * expected.size + 1e-6) << out[at] << " for " << expected.value << " at " << i;
+    }
+  }
+}
+
 TEST_P(Linear, ANanInTheInputOrAWeightReachesTheResult) {
   const std::int32_t n_cols = 512, n_rows = 32;
   Emulator emulator;
@@ -163,6 +198,11 @@ TEST_P(Linear, ANanInTheInputOrAWeightReachesTheResult) {
       EXPECT_EQ(std::isnan(out[static_cast<std::size_t>(i)]), i >= n_rows * (n_columns - 1)) << i;
     }
   }
+}
+
+double activated(LinearOutput kind, double gate, double up) {
+  const double inner = std::sqrt(2 / 3.14159265358979323846) * (gate + 0.044715 * gate * gate * gate);
+  return kind == LinearOutput::SiluMul ? gate / (1 + std::exp(-gate)) * up : 0.5 * gate * (1 + std::tanh(inner)) * up;
 }
 
 TEST_P(Linear, GatedPairIsActivatedAndQuantised) {
@@ -198,9 +238,7 @@ TEST_P(Linear, GatedPairIsActivatedAndQuantised) {
         Expected g = dot(gate, ready, n_cols, row, 0), u = dot(up, ready, n_cols, row, 0);
         g.value += static_cast<double>(gate.bias[r]);
         u.value += static_cast<double>(up.bias[r]);
-        const double inner = std::sqrt(2 / 3.14159265358979323846) * (g.value + 0.044715 * g.value * g.value * g.value);
-        const double expected = kind == LinearOutput::SiluMul ? g.value / (1 + std::exp(-g.value)) * u.value
-                                                              : 0.5 * g.value * (1 + std::tanh(inner)) * u.value;
+        const double expected = activated(kind, g.value, u.value);
         const double error = std::abs(static_cast<double>(out1.x[r]) - expected);
         ASSERT_TRUE(error <= 2e-5 * (1 + g.size) * (1 + u.size)) << out1.x[r] << " for " << expected;
         ASSERT_EQ(std::bit_cast<std::uint32_t>(out1.x[r]), std::bit_cast<std::uint32_t>(out2.x[r])) << row;
@@ -256,10 +294,25 @@ TEST(LinearMix, ThreeMatricesOfDifferentTypesAndHeightsShareALaunch) {
   }
 }
 
+TEST(LinearMix, APromptNeedsSharedMemoryForItsColumns) {
+  LinearParams p{};
+  p.n_matrices = 1;
+  p.matrix[0] = {0, 0, static_cast<std::int32_t>(TensorType::Q4_K), 256, 0, 0};
+  p.n_cols = 256;
+  p.n_columns = 64;
+  // Two tiles at once on a small device, more where there is room and work for it.
+  const Launch small = launch_linear_prompt(p, {.multiprocessors = 16, .shared_bytes = 65536});
+  const Launch large = launch_linear_prompt(p, {.multiprocessors = 16, .shared_bytes = 232448});
+  EXPECT_EQ(small.grid[0], 4U);
+  EXPECT_EQ(large.grid[0], 16U);
+  EXPECT_LE(small.shared_bytes, 49152U);
+  EXPECT_THROW((void)launch_linear_prompt(p, {.multiprocessors = 16, .shared_bytes = 16384}), Error);
+}
+
 TEST(LinearMix, ManyRowTilesShareABlockAndTheLastBlockLacksSome) {
   const std::int32_t n_cols = 512;
   for (const std::int32_t n_rows : {16 * 24 + 5, 16 * 48 + 3}) {  // two and four row tiles a block, and one left over
-    for (const std::int32_t n_columns : {1, 3}) {
+    for (const std::int32_t n_columns : {1, 3, 34}) {
       Emulator emulator;
       const TestMatrix matrix(emulator, TensorType::Q4_K, n_rows, n_cols, 61);
       CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(n_cols * n_columns), 8),
@@ -267,12 +320,45 @@ TEST(LinearMix, ManyRowTilesShareABlockAndTheLastBlockLacksSome) {
       CudaActivations ready(emulator, "ready", n_cols, n_columns);
       CudaBuffer<float> out(emulator, "out", static_cast<std::size_t>(n_rows * n_columns));
       emulator.run(launch_prepare({x.address(), 0, ready.view(), n_cols, n_cols, n_columns, 0}));
-      emulator.run(launch_linear(product(matrix, ready, out, n_cols, n_rows, n_columns), kSmall), {.seed = 5});
+      emulator.run(launch_linear_prompt(product(matrix, ready, out, n_cols, n_rows, n_columns), kSmall), {.seed = 5});
       for (std::int32_t i = 0; i < n_rows * n_columns; ++i) {
         const Expected expected = dot(matrix, ready, n_cols, i % n_rows, i / n_rows);
         const double error = std::abs(static_cast<double>(out[static_cast<std::size_t>(i)]) - expected.value);
         ASSERT_TRUE(error <= 1e-6 * expected.size + 1e-6) << i;
       }
+    }
+  }
+}
+
+TEST(LinearMix, AGatedPairOfAPromptIsActivatedAndQuantised) {
+  const std::int32_t n_cols = 512, n_rows = 90;
+  for (const std::int32_t n_columns : {11, 37}) {
+    Emulator emulator;
+    TestMatrix gate(emulator, TensorType::Q4_K, n_rows, n_cols, 31), up(emulator, TensorType::Q6_K, n_rows, n_cols, 32);
+    CudaBuffer<float> x(emulator, "x", test::random_floats(static_cast<std::size_t>(n_cols * n_columns), 8, 0.05F),
+                        MemoryKind::Mutable);
+    CudaActivations ready(emulator, "ready", n_cols, n_columns), out(emulator, "out", n_rows, n_columns);
+    emulator.run(launch_prepare({x.address(), 0, ready.view(), n_cols, n_cols, n_columns, 0}));
+    LinearParams p{};
+    p.matrix[0] = gate.view(0, true);
+    p.matrix[1] = up.view(0, true);
+    p.n_matrices = 2;
+    p.n_cols = n_cols;
+    p.n_columns = n_columns;
+    p.output = LinearOutput::SiluMul;
+    p.ready = ready.view();
+    p.ready_out = out.view();
+    emulator.run(launch_linear_prompt(p, kSmall), {.seed = 9});
+    for (std::int32_t i = 0; i < n_rows * n_columns; ++i) {
+      const std::int32_t row = i % n_rows, column = i / n_rows;
+      Expected g = dot(gate, ready, n_cols, row, column), u = dot(up, ready, n_cols, row, column);
+      g.value += static_cast<double>(gate.bias[static_cast<std::size_t>(row)]);
+      u.value += static_cast<double>(up.bias[static_cast<std::size_t>(row)]);
+      const auto at = static_cast<std::size_t>(column * out.stride + row);
+      const double error = std::abs(static_cast<double>(out.x[at]) - activated(p.output, g.value, u.value));
+      ASSERT_TRUE(error <= 2e-5 * (1 + g.size) * (1 + u.size)) << out.x[at] << " at " << i;
+      const auto d = static_cast<double>(out.d[at / 32]);
+      ASSERT_TRUE(std::abs(static_cast<double>(out.q[at]) * d - static_cast<double>(out.x[at])) <= 0.51 * d) << i;
     }
   }
 }
