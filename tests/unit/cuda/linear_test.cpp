@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "apr/core/error.h"
 #include "apr/kernels/cuda_emulator.h"
 #include "tests/support/cuda_data.h"
 #include "tests/support/cuda_memory.h"
