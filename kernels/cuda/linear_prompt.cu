@@ -155,7 +155,7 @@ APR_DEVICE void linear_prompt(const LinearParams& p) {
 }
 
 APR_KERNEL(linear16, LinearParams, 256, 2) { linear_prompt<16>(p); }
-APR_KERNEL(linear32, LinearParams, 256, 2) { linear_prompt<32>(p); }
-APR_KERNEL(linear64, LinearParams, 256, 2) { linear_prompt<64>(p); }
+APR_KERNEL(linear32, LinearParams, 256, 1) { linear_prompt<32>(p); }
+APR_KERNEL(linear64, LinearParams, 256, 1) { linear_prompt<64>(p); }
 
 }  // namespace apr::kernels::cuda

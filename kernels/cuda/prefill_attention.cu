@@ -208,7 +208,7 @@ APR_KERNEL(prefill_attention64, PrefillAttentionParams, 128, 4) {
   wait_early();
   prefill_attention<64>(p);
 }
-APR_KERNEL(prefill_attention128, PrefillAttentionParams, 128, 3) {
+APR_KERNEL(prefill_attention128, PrefillAttentionParams, 128, 2) {
   allow_early();
   wait_early();
   prefill_attention<128>(p);
