@@ -1,9 +1,10 @@
 # apr_add_test and apr_add_script_test (below) are the only ways to add a test. GoogleTest: one program a folder, every TEST its own ctest entry.
-#   apr_add_test(unit_core DIR unit/core LIBS apr_core [LABELS unit] [HOT])     HOT: its tests compute much themselves
+#   apr_add_test(unit_core DIR unit/core LIBS apr_core [LABELS unit] [HOT] [SANITIZED FILTER])
+# HOT: its tests compute much themselves. SANITIZED: of them only these run under the sanitizers (a filter of GoogleTest).
 find_package(GTest REQUIRED)
 include(GoogleTest)
 function(apr_add_test name)
-  cmake_parse_arguments(T "HOT" "DIR" "LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(T "HOT" "DIR;SANITIZED" "LIBS;LABELS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${T_DIR}/*_test.cpp)
   if(NOT sources)
     message(FATAL_ERROR "apr_add_test(${name}): no *_test.cpp in ${T_DIR}")
@@ -20,7 +21,11 @@ function(apr_add_test name)
   if(NOT T_HOT)
     apr_quick_to_build(${name})
   endif()
-  gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+  set(filter)
+  if(APR_SANITIZE AND T_SANITIZED)
+    set(filter TEST_FILTER ${T_SANITIZED})
+  endif()
+  gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60 ${filter} PROPERTIES TIMEOUT 300)
   # Labels come behind: as a property given above, all but the first of a list would become properties themselves.
   file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${name}_labels.cmake
        "if(${name}_TESTS)\n  set_tests_properties(\${${name}_TESTS} PROPERTIES LABELS \"${T_LABELS}\")\nendif()\n")

@@ -42,7 +42,7 @@ run_preset release
 run_preset asan
 
 step "Fuzz: 60 s a target" "the inputs are in build/fuzz/found; longer, or one alone: tests/fuzz/run.sh 600 gguf"
-tests/fuzz/run.sh 60 | tee build/fuzz.log
+JOBS=3 tests/fuzz/run.sh 60 | tee build/fuzz.log
 add_count "fuzz" "$(sed -n 's/^fuzz: \([0-9]*\) targets passed.*/\1/p' build/fuzz.log)"
 done_step
 

@@ -292,7 +292,7 @@ void OutputFile::write(std::span<const std::byte> bytes) {
   if (bytes.size() > kBufferBytes - buffered_) flush();
   if (bytes.size() > kBufferBytes) {
     write_all(fd_, bytes, offset_, path_);
-  } else {
+  } else if (!bytes.empty()) {  // memcpy takes no null pointer, not even for nothing
     std::memcpy(buffer_.get() + buffered_, bytes.data(), bytes.size());
     buffered_ += bytes.size();
   }

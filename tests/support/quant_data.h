@@ -136,7 +136,7 @@ inline std::vector<std::byte> make_blocks(const TypeInfo& type, std::size_t n_bl
 }
 
 /// Sum of four 16-bit numbers less its mean: near-Gaussian with deviation 37837, exact in every language.
-inline std::int64_t near_gaussian(std::uint64_t seed, std::uint64_t index) {
+inline std::int64_t near_gaussian_at(std::uint64_t seed, std::uint64_t index) {
   const std::uint64_t word = splitmix64(seed, index);
   std::uint64_t sum = 0;
   for (int k = 0; k < 4; ++k) sum += (word >> (16 * k)) & 0xFFFF;
@@ -175,7 +175,7 @@ inline std::vector<float> make_values(const TypeInfo& type, std::size_t n_blocks
   for (std::size_t b = 0; b < n_blocks; ++b) {
     const std::span<float> x(values.data() + b * n, n);
     for (std::size_t i = 0; i < n; ++i) {
-      raw[i] = near_gaussian(1001 + id, b * n + i);
+      raw[i] = near_gaussian_at(1001 + id, b * n + i);
       x[i] = std::ldexp(static_cast<float>(raw[i]), static_cast<int>(b * 5 % 21) - 30);
     }
     if (n == 1) {
@@ -191,7 +191,7 @@ inline std::vector<float> make_values(const TypeInfo& type, std::size_t n_blocks
 inline std::vector<float> error_values(const TypeInfo& type) {
   std::vector<float> values(std::size_t{1000} * type.block_elements);
   for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = std::ldexp(static_cast<float>(near_gaussian(3001 + static_cast<std::uint64_t>(type.type), i)), -16);
+    values[i] = std::ldexp(static_cast<float>(near_gaussian_at(3001 + static_cast<std::uint64_t>(type.type), i)), -16);
   }
   return values;
 }

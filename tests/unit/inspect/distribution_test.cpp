@@ -37,7 +37,7 @@ void append_f32(GgufBuilder& b, const std::string& name, const std::vector<float
 std::vector<float> skewed_values(std::size_t n) {
   std::vector<float> values(n);
   for (std::size_t i = 0; i < n; ++i) {
-    const auto g = static_cast<float>(test::near_gaussian(3, i)) / 40000.0F;
+    const auto g = static_cast<float>(test::near_gaussian_at(3, i)) / 40000.0F;
     values[i] = 100.0F + g + 0.3F * g * g;
   }
   return values;
