@@ -29,18 +29,14 @@ function(apr_quick_to_build)
     target_compile_options(${target} PRIVATE ${level} $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-array-bounds -Wno-stringop-overflow>)
   endforeach()
 endfunction()
-# apr_precompile(TARGET HEADER...): these headers are parsed once for the target. A source still includes what it uses: the
-# presets debug and clang build without (APR_PRECOMPILE=OFF) and find what is missing. The options are those with which
-# ccache keeps such objects, together with CCACHE_SLOPPINESS=pch_defines,time_macros (scripts/lib.sh): clang finds the
-# precompiled header beside the plain one by itself, and its own way of naming it hides the path from ccache.
-if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
-  set(CMAKE_CXX_COMPILE_OPTIONS_USE_PCH -include <PCH_HEADER>)
-  set(CMAKE_CXX_COMPILE_OPTIONS_CREATE_PCH -Xclang -emit-pch -include <PCH_HEADER> -x c++-header)
-endif()
+# apr_precompile(TARGET HEADER...): these headers are parsed once for the target, by gcc. A source still includes what it uses:
+# clang and the preset debug build without (APR_PRECOMPILE=OFF) and find what is missing. With this option and
+# CCACHE_SLOPPINESS=pch_defines,time_macros (scripts/lib.sh) ccache keeps such objects. Not with clang: its precompiled headers
+# name the folder they were made in, and one out of the cache is of no use in another.
 function(apr_precompile target)
-  if(APR_PRECOMPILE)
+  if(APR_PRECOMPILE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_precompile_headers(${target} PRIVATE ${ARGN})
-    target_compile_options(${target} PRIVATE $<IF:$<CXX_COMPILER_ID:Clang>,SHELL:-Xclang -fno-pch-timestamp,-fpch-preprocess>)
+    target_compile_options(${target} PRIVATE -fpch-preprocess)
   endif()
 endfunction()
 if(APR_COVERAGE)
