@@ -15,7 +15,7 @@ namespace {
 
 constexpr KernelInfo kKernels[] = {
 #define APR_CUDA_KERNEL(symbol, name, module, threads, registers) \
-  {KernelId::symbol, name, "apr_" name, "apr_" name "_stamped", #module, threads, registers, sizeof(symbol##Params)},
+  {KernelId::symbol, #name, "apr_" #name, "apr_" #name "_stamped", #module, threads, registers, sizeof(symbol##Params)},
 #include "apr/kernels/cuda_kernels.def"
 #undef APR_CUDA_KERNEL
 };

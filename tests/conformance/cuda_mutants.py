@@ -28,7 +28,7 @@ TESTS = {"attention.cu": "Shapes/Attention.*", "prefill_attention.cu": "Shapes/P
 # Modules that a header is tried in; a .cu is its own.
 MODULES = {"heads.cuh": ["attention", "prefill_attention"], "common.cuh": ["rows", "linear1"], "linear_common.cuh": ["linear1", "linear8"], "fragments.cuh": ["linear1", "linear8"], "quads.cuh": ["linear8", "linear_prompt"],
            "tile_read.cuh": ["load", "rows"]}
-ROW = re.compile(r'^APR_CUDA_KERNEL\((\w+), "(\w+)", (\w+),', re.M)
+ROW = re.compile(r'^APR_CUDA_KERNEL\((\w+), (\w+), (\w+),', re.M)
 # Taken out wherever it stands: what the emulator's rules are about.
 EVERYWHERE = [(re.compile(r"(?<![\w:])sync\(\);"), "barrier"), (re.compile(r"sync_warp\(\);"), "warp barrier"),
               (re.compile(r"wait_early\(\);"), "dependency wait"), (re.compile(r"await_copies\(\);"), "wait for copies"), (re.compile(r"(?<![\w:])fence\(\);"), "fence")]

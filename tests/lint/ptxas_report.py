@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-ROW = re.compile(r'^APR_CUDA_KERNEL\(\w+, "(\w+)", (\w+), (\d+), (\d+)\)', re.M)
+ROW = re.compile(r'^APR_CUDA_KERNEL\(\w+, (\w+), (\w+), (\d+), (\d+)\)', re.M)
 
 
 def report(root, source, arch, flags=()):
