@@ -53,21 +53,6 @@ bool same_ignoring_case(std::string_view a, std::string_view b) {
                     [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
-/// Bytes of one value; 1 where nothing is to be swapped.
-std::size_t value_bytes(FieldEncoding encoding) {
-  switch (encoding) {
-    case FieldEncoding::U16:
-    case FieldEncoding::I16:
-    case FieldEncoding::F16:
-    case FieldEncoding::BF16: return 2;
-    case FieldEncoding::I32:
-    case FieldEncoding::F32: return 4;
-    case FieldEncoding::I64:
-    case FieldEncoding::F64: return 8;
-    default: return 1;
-  }
-}
-
 void swap_values(std::byte* at, std::size_t bytes, std::size_t width) {
   for (std::size_t i = 0; i + width <= bytes; i += width) std::reverse(at + i, at + i + width);
 }
@@ -108,6 +93,20 @@ std::optional<std::uint64_t> stored_bytes(const TypeInfo& type, std::uint64_t n_
   return type.type == TensorType::AprQ8 ? checked_add<std::uint64_t>(*bytes, 4) : bytes;
 }
 
+std::uint32_t encoding_width(FieldEncoding encoding) noexcept {
+  switch (encoding) {
+    case FieldEncoding::U16:
+    case FieldEncoding::I16:
+    case FieldEncoding::F16:
+    case FieldEncoding::BF16: return 2;
+    case FieldEncoding::I32:
+    case FieldEncoding::F32: return 4;
+    case FieldEncoding::I64:
+    case FieldEncoding::F64: return 8;
+    default: return 1;
+  }
+}
+
 void swap_block_bytes(const TypeInfo& type, std::span<std::byte> blocks) noexcept {
   if (type.fields.empty()) {  // plain type: the block is one value
     if (type.type == TensorType::C64) return swap_values(blocks.data(), blocks.size(), 4);
@@ -116,7 +115,7 @@ void swap_block_bytes(const TypeInfo& type, std::span<std::byte> blocks) noexcep
   }
   for (std::size_t at = 0; at + type.block_bytes <= blocks.size(); at += type.block_bytes)
     for (const BlockField& field : type.fields) {
-      const std::size_t width = value_bytes(field.encoding);
+      const std::size_t width = encoding_width(field.encoding);
       if (width > 1) swap_values(blocks.data() + at + field.offset, field.bytes, width);
     }
 }

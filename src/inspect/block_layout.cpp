@@ -302,20 +302,6 @@ double part_value(const TypeInfo& type, const PartBits& bits, std::uint64_t stor
   return 0;
 }
 
-std::uint32_t encoding_width(FieldEncoding encoding) {
-  switch (encoding) {
-    case FieldEncoding::U16:
-    case FieldEncoding::I16:
-    case FieldEncoding::F16:
-    case FieldEncoding::BF16: return 2;
-    case FieldEncoding::I32:
-    case FieldEncoding::F32: return 4;
-    case FieldEncoding::I64:
-    case FieldEncoding::F64: return 8;
-    default: return 1;
-  }
-}
-
 }  // namespace
 
 std::string_view name(PartKind kind) noexcept {

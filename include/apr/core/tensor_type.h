@@ -28,6 +28,9 @@ struct BlockField {
   FieldEncoding encoding;
 };
 
+/// Bytes of one value; 1 for Packed, too: nothing of it has a byte order.
+[[nodiscard]] std::uint32_t encoding_width(FieldEncoding encoding) noexcept;
+
 struct TypeInfo {
   TensorType type;
   std::string_view name;         // as ggml or the format spells it, e.g. "Q4_K", "F8_E4M3"
