@@ -147,9 +147,7 @@ void DecodeLoop::begin(std::span<const DecodeRequest> requests) {
     sample_.clear();
     for (const kc::SampleParams& p : params) sample_.push_back({kc::launch_sample(p), 0, 0, 0, 0});
     const auto n = static_cast<std::int32_t>(requests.size());
-    step_ = model_.list().body({n, n});
-    const auto head = model_.list().head({n, n}, 0, n);
-    step_.insert(step_.end(), head.begin(), head.end());
+    step_ = model_.list().body_and_head({n, n});
     step_.insert(step_.end(), sample_.begin(), sample_.end());
     if (model_.cuda().graphs) graph_ = model_.capture(step_);
     captured_ = params;

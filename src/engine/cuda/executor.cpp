@@ -189,25 +189,19 @@ void CudaExecutor::forward_batch(std::span<const BatchPart> parts, std::span<flo
   if (observer_ != nullptr) observer_->pass_begin(batch_.shape);
   model_.enter();
   send_columns();
-  std::vector<PlannedLaunch> launches = model_.list().body(pass);
+  const std::vector<PlannedLaunch> launches = model_.list().body_and_head(pass);
+  if (observer_ != nullptr) {
+    run_observed(pass, launches, start);
+  } else {
+    run(pass, launches);
+  }
   const std::int32_t most = model_.buffers().n_logit_rows();
-  for (std::int32_t first = 0; first == 0 || first < pass.n_logits; first += most) {
+  for (std::int32_t first = 0; first < pass.n_logits; first += most) {
     const std::int32_t n_rows = std::min(most, pass.n_logits - first);
-    std::vector<PlannedLaunch> head;
-    if (n_rows > 0) head = model_.list().head(pass, first, n_rows);
-    if (first == 0) {
-      launches.insert(launches.end(), head.begin(), head.end());
-      if (observer_ != nullptr) {
-        run_observed(pass, launches, start);
-      } else {
-        run(pass, launches);
-      }
-    } else {
-      model_.launch(head);  // its time is part of what no op accounts for
-    }
-    if (n_rows > 0)
-      read_logits(n_rows, logits.subspan(static_cast<std::size_t>(first) * plan().hparams.n_vocab,
-                                         static_cast<std::size_t>(n_rows) * plan().hparams.n_vocab));
+    // Of further rows the time is part of what no op accounts for.
+    if (first > 0) model_.launch(model_.list().head(pass, first, n_rows));
+    read_logits(n_rows, logits.subspan(static_cast<std::size_t>(first) * plan().hparams.n_vocab,
+                                       static_cast<std::size_t>(n_rows) * plan().hparams.n_vocab));
   }
   model_.synchronize();
   if (observer_ != nullptr) observer_->pass_end(start, Clock::now());
@@ -254,11 +248,7 @@ std::vector<StampedReplay> CudaExecutor::replay_stamped(std::uint64_t n, std::st
   model_.enter();
   KernelSet kernels(driver, model_.info(), KernelVariant::Stamped);
   kernels.set_early(model_.cuda().early);
-  std::vector<PlannedLaunch> launches = model_.list().body(*last_);
-  if (last_->n_logits > 0) {
-    const auto head = model_.list().head(*last_, 0, std::min(last_->n_logits, model_.buffers().n_logit_rows()));
-    launches.insert(launches.end(), head.begin(), head.end());
-  }
+  const std::vector<PlannedLaunch> launches = model_.list().body_and_head(*last_);
   std::vector<kc::Stamps> stamps(launches.size());
   const std::size_t n_bytes = stamps.size() * sizeof(kc::Stamps);
   const OwnedMemory memory = allocate_memory(driver, n_bytes);
@@ -286,9 +276,7 @@ std::vector<StampedReplay> CudaExecutor::replay_stamped(std::uint64_t n, std::st
 }
 
 void CudaExecutor::report_not_finite(PassShape pass) {
-  std::vector<PlannedLaunch> launches = model_.list().body(pass);
-  const auto head = model_.list().head(pass, 0, std::min(pass.n_logits, model_.buffers().n_logit_rows()));
-  launches.insert(launches.end(), head.begin(), head.end());
+  const std::vector<PlannedLaunch> launches = model_.list().body_and_head(pass);
   std::string where = "logits";
   for (const PlannedLaunch& l : launches) {
     model_.kernels().launch(l.launch, model_.stream());

@@ -271,4 +271,12 @@ std::vector<PlannedLaunch> LaunchList::head(PassShape pass, std::int32_t first, 
   return builder.take();
 }
 
+std::vector<PlannedLaunch> LaunchList::body_and_head(PassShape pass) const {
+  std::vector<PlannedLaunch> out = body(pass);
+  if (pass.n_logits == 0) return out;
+  const auto of_head = head(pass, 0, std::min(pass.n_logits, buffers_.n_logit_rows()));
+  out.insert(out.end(), of_head.begin(), of_head.end());
+  return out;
+}
+
 }  // namespace apr::engine::cuda

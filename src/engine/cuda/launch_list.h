@@ -116,6 +116,8 @@ class LaunchList {
   [[nodiscard]] std::vector<PlannedLaunch> body(PassShape pass) const;
   /// Logits of `n_rows` (at most kLogitRows) of the wanted rows, from the `first`th on, to the front of Logits.
   [[nodiscard]] std::vector<PlannedLaunch> head(PassShape pass, std::int32_t first, std::int32_t n_rows) const;
+  /// Both, with the first of the wanted rows: as many as Logits holds.
+  [[nodiscard]] std::vector<PlannedLaunch> body_and_head(PassShape pass) const;
 
  private:
   class Builder;
