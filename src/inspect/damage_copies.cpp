@@ -89,8 +89,9 @@ class Copies {
     const TensorScan &a = context_.scan.tensors[copy.a], &b = context_.scan.tensors[copy.b];
     if (copy.a == copy.b && copy.a_begin + copy.size > copy.b_begin) return;  // a pattern that repeats itself
     if (context_.explained(a, copy.a_begin, copy.a_begin + copy.size) * 2 >= copy.size) return;
-    add(a, b, copy.a_begin, copy.b_begin, copy.size, is_usual(copy));
-    add(b, a, copy.b_begin, copy.a_begin, copy.size, is_usual(copy));
+    const bool usual = is_usual(copy);
+    add(a, b, copy.a_begin, copy.b_begin, copy.size, usual);
+    add(b, a, copy.b_begin, copy.a_begin, copy.size, usual);
   }
 
   void add(const TensorScan& at, const TensorScan& other, std::uint64_t begin, std::uint64_t other_begin,

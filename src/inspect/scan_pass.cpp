@@ -343,8 +343,9 @@ class Pass {
         kernels::NibbleCounts counts{};
         kernels_.count_nibbles(reinterpret_cast<const std::uint8_t*>(file.data() + region.offset + at),
                                static_cast<std::int64_t>(n), 0, 1, 1, &counts);
-        add(entropy_of(counts), region.offset + at);
-        data_.other_windows.push_back({region.file_index, region.offset + at, entropy_of(counts), std::nullopt, false});
+        const double bits = entropy_of(counts);
+        add(bits, region.offset + at);
+        data_.other_windows.push_back({region.file_index, region.offset + at, bits, std::nullopt, false});
         for (std::size_t half = 0; half < 2; ++half)
           for (std::size_t v = 0; v < 16; ++v) sums[half][v] += counts.n[half][v];
       }

@@ -21,8 +21,7 @@ enum WindowFlag : std::uint8_t {
 /// Eight bytes for each window: what is kept of it.
 struct WindowRecord {
   std::uint16_t entropy = 0;  // bits per byte, in steps of 1 / kEntropySteps
-  std::uint16_t peak =
-      0;  // plain floats: high bits of the greatest magnitude; else peak_of() of each scale, a byte each
+  std::uint16_t peak = 0;     // plain floats: high bits of the greatest magnitude; else of each scale, a byte each
   std::uint8_t flags = 0;
   std::uint8_t stream = 0;  // that diverges most
   std::uint16_t n_units = 0;

@@ -30,8 +30,7 @@ struct WindowCounts {
   std::array<std::uint32_t, kMostStreams> n_bytes;
   std::array<std::array<std::uint16_t, kScaleSymbols>, kMostScales> scales;
   std::array<std::uint32_t, kMostScales> n_scales;
-  std::array<std::uint64_t, kMostScales>
-      seen;  // which of `scales` are not 0, a bit each: of 64 a window has two or three
+  std::array<std::uint64_t, kMostScales> seen;  // which of `scales` are not 0: of 64 a window has two or three
   kernels::ScreenCounts screen;
   std::uint32_t peak;  // 16 high bits of the greatest magnitude of a plain float
   std::uint64_t first_unit, n_units;

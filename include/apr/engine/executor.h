@@ -93,8 +93,9 @@ struct DeviceRoofs {
 struct StampedLaunch {
   std::string_view kernel;
   std::size_t first_op = 0, n_ops = 0;  // of the plan; 0: it prepares the next one
-  double entered_us = 0, waited_us = 0,
-         left_us = 0;  // first entry, first end of the wait for earlier launches, last exit
+  double entered_us = 0;                // first entry
+  double waited_us = 0;                 // first end of the wait for earlier launches
+  double left_us = 0;                   // last exit
 };
 struct StampedReplay {
   double wall_us = 0;  // between events in front of the graph and behind it
