@@ -30,7 +30,7 @@ function(apr_quick_to_build)
   endforeach()
 endfunction()
 # apr_precompile(TARGET HEADER...): these headers are parsed once for the target, by gcc. A source still includes what it uses:
-# clang and the preset debug build without (APR_PRECOMPILE=OFF) and find what is missing. With this option and
+# clang, and the preset debug (APR_PRECOMPILE=OFF), build without and find what is missing. With this option and
 # CCACHE_SLOPPINESS=pch_defines,time_macros (scripts/lib.sh) ccache keeps such objects. Not with clang: its precompiled headers
 # name the folder they were made in, and one out of the cache is of no use in another.
 function(apr_precompile target)

@@ -2,11 +2,7 @@
 #pragma once
 #include "apr/engine/device.h"
 #include "src/cli/context.h"
-
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
+#include "src/cli/options.h"
 
 namespace apr::cli {
 

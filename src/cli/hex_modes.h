@@ -10,11 +10,7 @@
 #include "apr/format/model_file.h"
 #include "src/cli/context.h"
 #include "src/cli/json_document.h"
-
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
+#include "src/cli/options.h"
 
 namespace apr::cli {
 
